@@ -1,0 +1,112 @@
+# Everything that is built, tested and shown here. It needs Go, make and git; the test cluster also installs Debian packages
+# and needs root. `make help` lists the targets.
+
+MODULE     := github.com/imageclean/kubectl-imageclean
+REGISTRY   ?= ghcr.io/imageclean
+PLATFORM   ?= linux/$(shell go env GOARCH)
+COMPONENTS := node
+
+# One version for the plugin and its images, so that they always match. It is an image tag too, and so has no "+" or "/".
+ifndef VERSION
+VERSION := $(shell git describe --tags --match 'v[0-9]*' --always --dirty 2>/dev/null | tr -c 'A-Za-z0-9_.\n-' '-')
+endif
+VERSION := $(or $(VERSION),dev)
+
+# The bytes of a binary depend on its sources and its version alone: no paths, no state of the checkout.
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+	-ldflags '-s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Registry=$(REGISTRY)'
+
+# Modules with code of ours, and modules that only pin what we build (docs/adr/0002).
+LINT_MODULES := . tools/image test/cluster $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod))
+UNIT_MODULES := . tools/image test/cluster
+ALL_MODULES  := $(patsubst %/,%,$(dir $(wildcard go.mod tools/*/go.mod test/*/go.mod test/*/*/go.mod)))
+
+# The race detector needs a C compiler and its headers, which a bare machine lacks.
+RACE = $(shell echo '\#include <stdlib.h>' | $$(go env CC) -E - >/dev/null 2>&1 && echo -race)
+
+E2E         = go -C test/e2e test -count=1 -timeout 40m
+TESTCLUSTER = go -C test/cluster run ./cmd/testcluster
+NODES ?= 2
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+##@ Build
+
+.PHONY: build
+build: ## The plugin, bin/kubectl-imageclean
+	$(GO_BUILD) -o bin/kubectl-imageclean ./cmd/kubectl-imageclean
+
+.PHONY: images
+images: $(COMPONENTS:%=dist/images/%.tar) ## The node images, dist/images/*.tar, for PLATFORM
+
+description_node := Lists and removes container images on a Kubernetes node
+
+.PHONY: FORCE
+dist/images/%.tar: FORCE
+	GOOS=linux GOARCH=$(notdir $(PLATFORM)) $(GO_BUILD) -o dist/$(PLATFORM)/imageclean-$* ./cmd/imageclean-$*
+	@go -C tools/image run . -binary $(CURDIR)/dist/$(PLATFORM)/imageclean-$* -platform $(PLATFORM) \
+		-name $(REGISTRY)/imageclean-$*:$(VERSION) -command hold -description '$(description_$*)' -output $(CURDIR)/$@
+
+##@ Test
+
+.PHONY: test
+test: lint verify unit e2e ## Everything CI runs
+
+.PHONY: unit
+unit: ## Tests that need no cluster
+	$(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) ./... &&) true
+
+.PHONY: e2e
+e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
+	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster $(E2E) ./...
+
+.PHONY: bench
+bench: build images ## Each figure beside its target
+	go test -run '^$$' -bench . -benchmem ./...
+	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster $(E2E) -run '^$$' -bench . ./...
+
+##@ Check
+
+# Linked once for each version of the linter and of Go, and kept outside the checkout, so that a fresh clone has it at once.
+TOOLS         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imageclean/tools
+GOLANGCI_LINT := $(TOOLS)/$(shell { go version; cat tools/golangci-lint/go.*; } | sha256sum | cut -c1-16)/golangci-lint
+
+$(GOLANGCI_LINT):
+	@echo "building golangci-lint, which takes minutes the first time"
+	@mkdir -p $(@D).new && go -C tools/golangci-lint build -ldflags '-s -w' -o $(@D).new/ tool && mv -T $(@D).new $(@D)
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## golangci-lint and gofmt, in every module with code of ours
+	@test -z "$$(gofmt -l cmd pkg test tools | tee /dev/stderr)"
+	@failed=; for m in $(LINT_MODULES); do \
+		echo "lint $$m"; (cd $$m && $(GOLANGCI_LINT) run ./...) || failed=1; done; test -z "$$failed"
+
+.PHONY: verify
+verify: ## go.mod and go.sum are tidy
+	@failed=; for m in $(ALL_MODULES); do \
+		echo "verify $$m"; go -C $$m mod tidy -diff || failed=1; done; test -z "$$failed"
+
+##@ Cluster
+
+.PHONY: cluster-up
+cluster-up: ## A disposable cluster on this machine, of NODES nodes (2); prints the KUBECONFIG to use
+	$(TESTCLUSTER) up --nodes $(NODES)
+
+.PHONY: cluster-down
+cluster-down: ## Take it down
+	$(TESTCLUSTER) down
+
+.PHONY: demo
+demo: build images ## See the main job done on a disposable cluster
+	./test/demo/demo.sh
+
+##@ Other
+
+.PHONY: clean
+clean: ## Remove what was built here; caches stay
+	rm -rf bin dist artifacts
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+)
+
+// fake is a runtime in memory. Its fields may be changed between calls; the hooks run before the call that they name.
+type fake struct {
+	stored  []storedImage
+	holders []node.Use
+	noted   []record
+	pause   []string
+	aliases map[string]string // what only the runtime can resolve
+	removed []string
+
+	failUses   error
+	failRemove error
+	// sticky images survive their removal.
+	sticky   []string
+	onUses   func(*fake)
+	onRemove func(*fake)
+	asked    int
+}
+
+var _ runtime = (*fake)(nil)
+
+// testID makes a full ID out of a short word.
+func testID(word string) string {
+	return "sha256:" + strings.Repeat("0", 64-2*len(word)) + fmt.Sprintf("%x", word)
+}
+
+func testDigest(repository, word string) string { return repository + "@" + testID("digest "+word) }
+
+func stored(word string, names ...string) storedImage {
+	img := storedImage{handle: testID(word), Image: node.Image{ID: testID(word), SizeBytes: 1}}
+	for _, name := range names {
+		if strings.Contains(name, "@") {
+			img.Digests = append(img.Digests, name)
+		} else {
+			img.Names = append(img.Names, name)
+		}
+	}
+	return img
+}
+
+func (f *fake) about(context.Context) (node.Runtime, error) {
+	return node.Runtime{Name: "fake", Version: "1"}, nil
+}
+
+func (f *fake) images(ctx context.Context) ([]storedImage, error) {
+	return slices.Clone(f.stored), ctx.Err()
+}
+
+func (f *fake) image(ctx context.Context, ref string) (*storedImage, error) {
+	f.asked++
+	if alias, ok := f.aliases[ref]; ok {
+		ref = alias
+	}
+	for _, img := range f.stored {
+		if img.handle == ref {
+			return &img, ctx.Err()
+		}
+	}
+	return nil, ctx.Err()
+}
+
+func (f *fake) uses(ctx context.Context) ([]node.Use, error) {
+	if f.onUses != nil {
+		f.onUses(f)
+	}
+	return slices.Clone(f.holders), errors.Join(f.failUses, ctx.Err())
+}
+
+func (f *fake) sandboxRefs(context.Context) ([]string, error) { return f.pause, nil }
+func (f *fake) records(context.Context) ([]record, error)     { return f.noted, nil }
+func (f *fake) disk(context.Context) (node.Disk, error)       { return node.Disk{UsedBytes: 7}, nil }
+func (f *fake) gauge(context.Context, []string) (gauge, error) {
+	return func(_ context.Context, removed []string) (node.Freed, error) {
+		return node.Freed{Bytes: int64(len(removed))}, nil
+	}, nil
+}
+
+func (f *fake) remove(ctx context.Context, handle string) error {
+	if f.failRemove != nil {
+		return f.failRemove
+	}
+	f.removed = append(f.removed, handle)
+	if !slices.Contains(f.sticky, handle) {
+		f.stored = slices.DeleteFunc(f.stored, func(img storedImage) bool { return img.handle == handle })
+	}
+	if f.onRemove != nil {
+		f.onRemove(f)
+	}
+	return ctx.Err()
+}

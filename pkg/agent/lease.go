@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	// leaseAge is how old the lease gets before the pod ends.
+	leaseAge = 2 * time.Minute
+	// leaseCheck is how often hold looks at the lease.
+	leaseCheck = 3 * time.Second
+	// lockCheck is how often a verb that waits for the pod's lock tries again.
+	lockCheck = 50 * time.Millisecond
+)
+
+// Hold keeps the container alive until the lease is two minutes old, or ctx ends. It returns nil in both cases.
+//
+// It measures from the moment it sees the lease change and on a clock that nobody sets, so that a node whose time is being
+// corrected neither ends a pod early nor keeps it.
+func Hold(ctx context.Context, lease string, log *Log) error {
+	if err := createLease(lease); err != nil {
+		return err
+	}
+	touched, err := leaseTime(lease)
+	if err != nil {
+		return err
+	}
+	// A container that starts late finds a lease that is not new. Its age counts, but only as far as it is believable.
+	age := min(max(time.Since(touched), 0), leaseAge)
+	deadline := time.Now().Add(leaseAge - age)
+	log.Printf("ready: ends when the lease is %s old", leaseAge)
+
+	tick := time.NewTicker(leaseCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			log.Printf("ending: told to stop")
+			return nil
+		case <-tick.C:
+		}
+		// A lease that cannot be read is one that nobody renews.
+		if now, err := leaseTime(lease); err == nil && !now.Equal(touched) {
+			touched, deadline = now, time.Now().Add(leaseAge)
+		}
+		if !time.Now().Before(deadline) {
+			log.Printf("ending: the lease is %s old, the driver is gone", leaseAge)
+			return nil
+		}
+	}
+}
+
+func createLease(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("creating the lease: %w", err)
+	}
+	return file.Close()
+}
+
+func leaseTime(path string) (time.Time, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the lease: %w", err)
+	}
+	return info.ModTime(), nil
+}
+
+// touchLease renews the lease. It does not create it: a pod without a lease is one whose hold has not started or has ended.
+func touchLease(path string) error {
+	now := time.Now()
+	err := os.Chtimes(path, now, now)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("renewing the lease: %w (is hold running in this pod?)", err)
+	}
+	if err != nil {
+		return fmt.Errorf("renewing the lease: %w", err)
+	}
+	return nil
+}
+
+// lockPod waits until this is the only verb at work in the pod. The lock ends with the process, however that ends.
+func lockPod(ctx context.Context, lease string, wait time.Duration) (io.Closer, error) {
+	path := filepath.Join(filepath.Dir(lease), "lock")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the pod's lock: %w", err)
+	}
+	for start := time.Now(); ; {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return file, nil
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+			return nil, errors.Join(fmt.Errorf("locking the pod: %w", err), file.Close())
+		case time.Since(start) >= wait:
+			return nil, errors.Join(fmt.Errorf("locking the pod: another verb has been at work here for %s", wait), file.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), file.Close())
+		case <-time.After(lockCheck):
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+)
+
+// removeTimeout bounds the deletion of one image. It goes on when the driver is lost: half a deletion helps nobody.
+const removeTimeout = time.Minute
+
+// remover carries out one request.
+type remover struct {
+	runtime runtime
+	log     *Log
+	send    func(node.Result) error
+	records []record
+	wanted  []node.Wanted
+	// sandboxes are the images that the runtime's configuration names.
+	sandboxes []string
+	resolver  *resolver
+	// handles are what the runtime calls the images that it listed last, by ID.
+	handles map[string]string
+	// listed says that the last listing was made after the previous target was dealt with.
+	listed bool
+}
+
+// remove answers VerbRemove. Nothing is deleted before everything that the checks need has been seen to work.
+func remove(ctx context.Context, rt runtime, request node.RemoveRequest, log *Log, send func(node.Result) error) error {
+	var ids []string
+	for _, target := range request.Targets {
+		if id, ok := image.CanonicalID(target.ID); !ok || id != target.ID {
+			return fmt.Errorf("reading the request: %q is not the full ID of an image", target.ID)
+		}
+		ids = append(ids, target.ID)
+	}
+	records, err := rt.records(ctx)
+	if err != nil {
+		return err
+	}
+	r := &remover{runtime: rt, log: log, send: send, records: records, wanted: request.Wanted, resolver: newResolver(rt, nil)}
+	if err := r.list(ctx); err != nil {
+		return err
+	}
+	if r.sandboxes, err = sandboxImages(ctx, rt, r.resolver); err != nil {
+		return err
+	}
+	freed, err := rt.gauge(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, note := range request.Notes {
+		log.Printf("%s", note)
+	}
+	removed, err := r.all(ctx, request.Targets)
+	if err != nil {
+		return err
+	}
+	space, err := freed(ctx, removed)
+	if err != nil {
+		return err
+	}
+	log.Printf("removed %d of %d images, freed %d bytes", len(removed), len(request.Targets), space.Bytes)
+	return send(node.Result{Freed: &space})
+}
+
+// all deals with one target after the other and returns the IDs of those that were removed. It stops between two when ctx
+// ends, and at the first check that cannot be made.
+func (r *remover) all(ctx context.Context, targets []node.Target) ([]string, error) {
+	var removed []string
+	for _, target := range targets {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("stopping after %d of %d images: %w", len(removed), len(targets), context.Cause(ctx))
+		}
+		outcome, err := r.one(ctx, target)
+		if outcome.State != "" {
+			if outcome.State == node.Removed {
+				removed = append(removed, target.ID)
+			}
+			r.report(target, outcome)
+			if err := r.send(node.Result{Outcome: &outcome}); err != nil {
+				return nil, err
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return removed, nil
+}
+
+// one checks a target again and removes it. The error is for what stops the whole verb, and may come with an outcome.
+func (r *remover) one(ctx context.Context, target node.Target) (node.Outcome, error) {
+	if !r.listed {
+		if err := r.list(ctx); err != nil {
+			return node.Outcome{}, err
+		}
+	}
+	r.listed = false
+	wanted, err := r.wantedImages(ctx)
+	if err != nil {
+		return node.Outcome{}, err
+	}
+	// From here to the deletion every moment counts: what comes to use the image now is not seen.
+	uses, err := usesNow(ctx, r.runtime, r.resolver)
+	if err != nil {
+		return node.Outcome{}, err
+	}
+	found, err := r.runtime.image(ctx, cmp.Or(r.handles[target.ID], target.ID))
+	if err != nil {
+		return node.Outcome{}, err
+	}
+	if found == nil || found.ID != target.ID {
+		return node.Outcome{ID: target.ID, State: node.Gone}, nil
+	}
+	if code, message := refusal(target, found.Image, uses, wanted, r.sandboxes); code != "" {
+		return node.Outcome{ID: target.ID, State: node.Kept, Code: code, Message: message}, nil
+	}
+	if ctx.Err() != nil {
+		return node.Outcome{}, context.Cause(ctx)
+	}
+	return r.destroy(context.WithoutCancel(ctx), found)
+}
+
+// refusal is why an image must not be removed after all; the code is empty when there is no reason. wanted is by image ID.
+func refusal(target node.Target, found node.Image, uses []node.Use, wanted map[string]string, sandboxes []string) (code, message string) {
+	for _, use := range uses {
+		if use.ImageID == found.ID {
+			return node.KeptInUse, holder(use)
+		}
+	}
+	if by, ok := wanted[found.ID]; ok {
+		return node.KeptInUse, by + " names it"
+	}
+	if found.Pinned {
+		return node.KeptPinned, "the runtime pins it"
+	}
+	if isSandbox(found, sandboxes, uses) {
+		return node.KeptPinned, "pod sandboxes are made from it"
+	}
+	known := slices.Concat(target.Names, target.Digests)
+	for _, name := range slices.Concat(found.Names, found.Digests) {
+		if !slices.Contains(known, name) {
+			return node.KeptChanged, "it has been named " + name + " since"
+		}
+	}
+	return "", ""
+}
+
+// holder tells people what uses an image: "running container default/web (nginx)".
+func holder(use node.Use) string {
+	kind := map[node.UseKind]string{
+		node.UseContainer:        "container",
+		node.UseRuntimeContainer: "the runtime's own container",
+		node.UseSandbox:          "pod sandbox",
+		node.UseImageVolume:      "image volume of",
+	}[use.Kind]
+	if use.State != "" {
+		kind = use.State + " " + kind
+	}
+	return kind + " " + use.By
+}
+
+// destroy is the only place where anything on a node is deleted. It deletes one image, then looks whether it is gone.
+func (r *remover) destroy(ctx context.Context, found *storedImage) (node.Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	failed := func(err error) node.Outcome {
+		return node.Outcome{ID: found.ID, State: node.Failed, Message: err.Error()}
+	}
+	if err := r.runtime.remove(ctx, found.handle); err != nil {
+		return failed(err), nil
+	}
+	left, err := r.runtime.image(ctx, found.handle)
+	if err != nil {
+		return failed(fmt.Errorf("checking that it is gone: %w", err)), err
+	}
+	if err := r.list(ctx); err != nil {
+		return failed(fmt.Errorf("checking that it is gone: %w", err)), err
+	}
+	if _, listed := r.handles[found.ID]; listed || left != nil {
+		return failed(errors.New("the runtime deleted it without an error, but it is still there")), nil
+	}
+	return node.Outcome{ID: found.ID, State: node.Removed}, nil
+}
+
+// list asks the runtime for its images anew.
+func (r *remover) list(ctx context.Context) error {
+	images, err := r.runtime.images(ctx)
+	if err != nil {
+		return err
+	}
+	r.resolver.index, r.handles, r.listed = newIndex(images, r.records), map[string]string{}, true
+	for _, img := range images {
+		r.handles[img.ID] = img.handle
+	}
+	return nil
+}
+
+// wantedImages are the images that pods bound to the node name, with the first that does.
+func (r *remover) wantedImages(ctx context.Context) (map[string]string, error) {
+	images := map[string]string{}
+	for _, wanted := range r.wanted {
+		ids, err := r.resolver.resolve(ctx, []string{wanted.Ref})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", wanted.By, err)
+		}
+		for _, id := range ids {
+			if images[id] == "" {
+				images[id] = wanted.By
+			}
+		}
+	}
+	return images, nil
+}
+
+// report tells the container's own log what became of a target.
+func (r *remover) report(target node.Target, outcome node.Outcome) {
+	line := string(outcome.State) + " " + target.ID
+	names := target.Names
+	if len(names) == 0 {
+		names = target.Digests
+	}
+	for _, name := range names {
+		line += " " + name
+	}
+	if outcome.Code != "" {
+		line += " " + outcome.Code
+	}
+	if outcome.Message != "" {
+		line += ": " + outcome.Message
+	}
+	r.log.Printf("%s", line)
+}

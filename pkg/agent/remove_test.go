@@ -1,0 +1,204 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+)
+
+func parse(t *testing.T, text string) (value any) {
+	t.Helper()
+	check(t, json.Unmarshal([]byte(text), &value))
+	return value
+}
+
+func target(img storedImage) node.Target {
+	return node.Target{ID: img.ID, Names: img.Names, Digests: img.Digests}
+}
+
+func request(images ...storedImage) node.RemoveRequest {
+	var r node.RemoveRequest
+	for _, img := range images {
+		r.Targets = append(r.Targets, target(img))
+	}
+	return r
+}
+
+// run removes and returns the answer, a line an outcome, and the log.
+func run(ctx context.Context, rt runtime, r node.RemoveRequest) (answer []string, log string, err error) {
+	var text bytes.Buffer
+	err = remove(ctx, rt, r, NewLog(&text), func(result node.Result) error {
+		if o := result.Outcome; o != nil {
+			answer = append(answer, strings.Join(strings.Fields(string(o.State)+" "+o.Code+" "+o.Message), " "))
+		} else {
+			answer = append(answer, "end")
+		}
+		return nil
+	})
+	return answer, text.String(), err
+}
+
+func TestRemove_KeepsWhatIsNotToBeRemovedAnyMore(t *testing.T) {
+	digest := testDigest("docker.io/library/app", "app")
+	app := stored("app", "docker.io/library/app:1", digest)
+	use := func(kind node.UseKind, state string, refs ...string) []node.Use {
+		return []node.Use{{Kind: kind, By: "default/web (nginx)", State: state, Refs: refs}}
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*fake, *node.RemoveRequest)
+		want   string
+	}{
+		{"unused", func(*fake, *node.RemoveRequest) {}, "removed"},
+		{"running container", func(f *fake, _ *node.RemoveRequest) { f.holders = use(node.UseContainer, "running", app.ID) },
+			"kept InUse running container default/web (nginx)"},
+		{"exited container", func(f *fake, _ *node.RemoveRequest) { f.holders = use(node.UseContainer, "exited", "app:1") },
+			"kept InUse exited container default/web (nginx)"},
+		{"container by digest", func(f *fake, _ *node.RemoveRequest) { f.holders = use(node.UseContainer, "running", digest) },
+			"kept InUse running container default/web (nginx)"},
+		{"the runtime's own container", func(f *fake, _ *node.RemoveRequest) { f.holders = use(node.UseRuntimeContainer, "", "app:1") },
+			"kept InUse the runtime's own container default/web (nginx)"},
+		{"image volume", func(f *fake, _ *node.RemoveRequest) { f.holders = use(node.UseImageVolume, "running", app.ID) },
+			"kept InUse running image volume of default/web (nginx)"},
+		{"pod sandbox", func(f *fake, _ *node.RemoveRequest) { f.holders = use(node.UseSandbox, "ready", app.ID) },
+			"kept InUse ready pod sandbox default/web (nginx)"},
+		{"container of another image", func(f *fake, _ *node.RemoveRequest) { f.holders = use(node.UseContainer, "running", "app:2") }, "removed"},
+		{"pod that names it", func(_ *fake, r *node.RemoveRequest) {
+			r.Wanted = []node.Wanted{{Ref: "app:2", By: "pod default/a"}, {Ref: "app:1", By: "pod default/b"}}
+		}, "kept InUse pod default/b names it"},
+		{"pod that names its digest", func(_ *fake, r *node.RemoveRequest) {
+			r.Wanted = []node.Wanted{{Ref: "app:7@" + testID("digest app"), By: "pod default/b"}}
+		}, "kept InUse pod default/b names it"},
+		{"pod that names its ID", func(_ *fake, r *node.RemoveRequest) {
+			r.Wanted = []node.Wanted{{Ref: app.ID, By: "pod default/b"}}
+		}, "kept InUse pod default/b names it"},
+		{"pod that names it as only the runtime understands", func(f *fake, r *node.RemoveRequest) {
+			f.aliases = map[string]string{"short": app.handle}
+			r.Wanted = []node.Wanted{{Ref: "short", By: "pod default/b"}}
+		}, "kept InUse pod default/b names it"},
+		{"pinned", func(f *fake, _ *node.RemoveRequest) { f.stored[0].Pinned = true }, "kept Pinned the runtime pins it"},
+		{"configured sandbox image", func(f *fake, _ *node.RemoveRequest) { f.pause = []string{"app:1"} }, "kept Pinned pod sandboxes are made from it"},
+		{"named like a pause image", func(f *fake, r *node.RemoveRequest) {
+			f.stored[0].Names = []string{"registry.k8s.io/pause:3.9"}
+			r.Targets[0].Names = f.stored[0].Names
+		}, "kept Pinned pod sandboxes are made from it"},
+		{"named since", func(f *fake, _ *node.RemoveRequest) {
+			f.stored[0].Names = append(f.stored[0].Names, "docker.io/library/keep:1")
+		}, "kept Changed it has been named docker.io/library/keep:1 since"},
+		{"pulled again since, from elsewhere", func(f *fake, _ *node.RemoveRequest) {
+			f.stored[0].Digests = append(f.stored[0].Digests, testDigest("quay.io/x/app", "app"))
+		}, "kept Changed it has been named " + testDigest("quay.io/x/app", "app") + " since"},
+		{"lost a name since", func(f *fake, _ *node.RemoveRequest) { f.stored[0].Names = nil }, "removed"},
+		{"not there any more", func(f *fake, _ *node.RemoveRequest) { f.stored = nil }, "gone"},
+		{"the runtime refuses", func(f *fake, _ *node.RemoveRequest) { f.failRemove = errors.New("no") }, "failed no"},
+		{"still there afterwards", func(f *fake, _ *node.RemoveRequest) { f.sticky = []string{app.handle} },
+			"failed the runtime deleted it without an error, but it is still there"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			rt, r := &fake{stored: []storedImage{app}}, request(app)
+			rt.stored[0].Names, rt.stored[0].Digests = append([]string{}, app.Names...), append([]string{}, app.Digests...)
+			test.change(rt, &r)
+			got, log, err := run(t.Context(), rt, r)
+			check(t, err)
+			if diff := cmp.Diff([]string{test.want, "end"}, got); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+			if test.want != "removed" && !strings.HasPrefix(test.want, "failed the runtime deleted") && len(rt.removed) > 0 {
+				t.Errorf("deleted %v", rt.removed)
+			}
+			state, _, _ := strings.Cut(test.want, " ")
+			if !strings.HasPrefix(log, state+" "+app.ID) {
+				t.Errorf("the log says %q", log)
+			}
+		})
+	}
+}
+
+func TestRemove_SeesAContainerThatStartedDuringTheBatch(t *testing.T) {
+	first, second := stored("first", "docker.io/library/first:1"), stored("second", "docker.io/library/second:1")
+	rt := &fake{stored: []storedImage{first, second}}
+	rt.onRemove = func(f *fake) {
+		f.holders = []node.Use{{Kind: node.UseContainer, By: "default/late", Refs: []string{second.ID}}}
+	}
+	got, _, err := run(t.Context(), rt, request(first, second))
+	check(t, err)
+	if diff := cmp.Diff([]string{"removed", "kept InUse container default/late", "end"}, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestRemove_UsesTheNameThatTheRuntimeHasForTheID(t *testing.T) {
+	app := stored("app", "docker.io/library/app:1")
+	app.handle = strings.TrimPrefix(app.ID, "sha256:")
+	rt := &fake{stored: []storedImage{app}}
+	if _, _, err := run(t.Context(), rt, request(app)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{app.handle}, rt.removed); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestRemove_StopsBetweenImagesWhenTheDriverIsGone(t *testing.T) {
+	first, second := stored("first", "docker.io/library/first:1"), stored("second", "docker.io/library/second:1")
+	ctx, stop := context.WithCancelCause(t.Context())
+	rt := &fake{stored: []storedImage{first, second}}
+	rt.onRemove = func(*fake) { stop(errDriverGone) }
+	got, _, err := run(ctx, rt, request(first, second))
+	if !errors.Is(err, errDriverGone) {
+		t.Errorf("error %v, want %v", err, errDriverGone)
+	}
+	// What was under way is finished, checked and reported.
+	if diff := cmp.Diff([]string{"removed"}, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if len(rt.removed) != 1 {
+		t.Errorf("deleted %v, want the first only", rt.removed)
+	}
+}
+
+func TestRemove_DeletesNothingWhenUsesCannotBeListed(t *testing.T) {
+	app := stored("app", "docker.io/library/app:1")
+	rt := &fake{stored: []storedImage{app}, failUses: errors.New("listing containers: no")}
+	got, _, err := run(t.Context(), rt, request(app))
+	if err == nil || len(got) > 0 || len(rt.removed) > 0 {
+		t.Errorf("answer %v, error %v, deleted %v", got, err, rt.removed)
+	}
+}
+
+func TestRemove_RefusesARequestThatNamesNoFullID(t *testing.T) {
+	app := stored("app", "docker.io/library/app:1")
+	for _, id := range []string{"", "app:1", "docker.io/library/app:1", "sha256:abc", strings.TrimPrefix(app.ID, "sha256:")} {
+		rt := &fake{stored: []storedImage{app}}
+		r := request(app, app)
+		r.Targets[1].ID = id
+		if got, _, err := run(t.Context(), rt, r); err == nil || len(got) > 0 || len(rt.removed) > 0 {
+			t.Errorf("%q: answer %v, error %v, deleted %v", id, got, err, rt.removed)
+		}
+	}
+}
+
+func TestRemove_WritesNotesToTheLogWithoutControlCharacters(t *testing.T) {
+	r := node.RemoveRequest{Notes: []string{"kept a\x1b[2Jb\nremoved c \u202e"}}
+	_, log, err := run(t.Context(), &fake{}, r)
+	check(t, err)
+	if first, _, _ := strings.Cut(log, "\n"); first != `kept a\x1b[2Jb\nremoved c \u202e` {
+		t.Errorf("the log says %q", first)
+	}
+}
+
+func TestInventory_FailsWhenAnythingCannotBeListed(t *testing.T) {
+	rt := &fake{failUses: errors.New("listing containers: no")}
+	sent := 0
+	err := inventory(t.Context(), rt, NewLog(&bytes.Buffer{}), func(node.Item) error { sent++; return nil })
+	if err == nil || sent > 0 {
+		t.Errorf("error %v, %d items", err, sent)
+	}
+}

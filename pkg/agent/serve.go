@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+)
+
+const (
+	// beat is how often a verb says that it is alive: twice as often as it has to, so that a busy node is not taken for dead.
+	beat = node.Heartbeat / 2
+	// lockPatience is how long a verb waits for the one before it, which may first have to notice that its driver is gone.
+	lockPatience = node.HeartbeatTimeout + 5*time.Second
+	// stopPatience is how long a verb that was told to stop may take, because of a deletion that is under way or a stream
+	// that nobody reads. Then the process ends under it.
+	stopPatience = removeTimeout + 5*time.Second
+)
+
+var (
+	errDriverGone   = errors.New("stopping: the driver has closed the stream")
+	errDriverSilent = fmt.Errorf("stopping: nothing was heard from the driver for %s", node.HeartbeatTimeout)
+)
+
+// Config is what a verb needs from its surroundings.
+type Config struct {
+	// Socket is the runtime's socket.
+	Socket string
+	// Lease is the file that keeps the pod alive. The pod-wide lock is beside it.
+	Lease string
+	// Stdin brings the request, then heartbeats. Its end means that the driver is gone.
+	Stdin io.Reader
+	// Stdout takes the answer.
+	Stdout io.Writer
+	// Log is the container's own log.
+	Log *Log
+}
+
+// Inventory answers node.VerbInventory.
+func Inventory(ctx context.Context, config Config) error {
+	var request node.InventoryRequest
+	return serve(ctx, config, node.VerbInventory, &request, func(ctx context.Context, answer *node.Writer) error {
+		return withRuntime(ctx, config.Socket, func(rt runtime) error {
+			return inventory(ctx, rt, config.Log, func(item node.Item) error { return answer.Item(item) })
+		})
+	})
+}
+
+// Remove answers node.VerbRemove.
+func Remove(ctx context.Context, config Config) error {
+	var request node.RemoveRequest
+	return serve(ctx, config, node.VerbRemove, &request, func(ctx context.Context, answer *node.Writer) error {
+		return withRuntime(ctx, config.Socket, func(rt runtime) error {
+			return remove(ctx, rt, request, config.Log, func(result node.Result) error { return answer.Item(result) })
+		})
+	})
+}
+
+func withRuntime(ctx context.Context, socket string, use func(runtime) error) error {
+	rt, err := dial(ctx, socket)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(rt), rt.close())
+}
+
+// serve reads a verb's request, does its work as the only verb in the pod and for as long as the driver is there, and ends
+// the answer. It returns why the verb failed.
+func serve(ctx context.Context, config Config, verb string, request any, work func(context.Context, *node.Writer) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	answer := node.NewWriter(config.Stdout)
+
+	finished := make(chan error, 1)
+	go func() {
+		hush := speak(ctx, stop, answer)
+		err := func() error {
+			if err := touchLease(config.Lease); err != nil {
+				return err
+			}
+			if err := listen(ctx, stop, config, request); err != nil {
+				return err
+			}
+			lock, err := lockPod(ctx, config.Lease, lockPatience)
+			if err != nil {
+				return err
+			}
+			return errors.Join(work(ctx, answer), lock.Close())
+		}()
+		// Calls that were cut short say only that; why they were is what people need to know.
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			err = cause
+		}
+		if err != nil {
+			config.Log.Printf("%s: %v", verb, err)
+		}
+		hush()
+		finished <- errors.Join(err, answer.End(verb, err))
+	}()
+
+	select {
+	case err := <-finished:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-finished:
+		return err
+	case <-time.After(stopPatience):
+		return context.Cause(ctx)
+	}
+}
+
+// speak sends heartbeats in the background until ctx ends or hush is called, after which none follows. A driver that cannot
+// be told anything is gone.
+func speak(ctx context.Context, stop context.CancelCauseFunc, answer *node.Writer) (hush func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	silent := make(chan struct{})
+	go func() {
+		defer close(silent)
+		tick := time.NewTicker(beat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := answer.Heartbeat(); err != nil {
+				stop(errDriverGone)
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-silent
+	}
+}
+
+// listen reads the request, then goes on in the background: each heartbeat of the driver renews the lease, their absence
+// and the end of the stream stop the verb.
+func listen(ctx context.Context, stop context.CancelCauseFunc, config Config, request any) error {
+	silence := time.AfterFunc(node.HeartbeatTimeout, func() { stop(errDriverSilent) })
+	arrived := make(chan error, 1)
+	go func() {
+		defer silence.Stop()
+		reader := bufio.NewReader(config.Stdin)
+		err := node.ReadRequest(reader, request)
+		arrived <- err
+		for err == nil {
+			if _, err = reader.ReadByte(); err != nil {
+				stop(errDriverGone)
+				return
+			}
+			silence.Reset(node.HeartbeatTimeout)
+			if err = touchLease(config.Lease); err != nil {
+				stop(err)
+			}
+		}
+	}()
+	select {
+	case err := <-arrived:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

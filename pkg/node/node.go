@@ -1,0 +1,174 @@
+// Package node is the contract between a driver (the plugin or the controller) and the agent that runs on a node: what a
+// node says about its images, what it is asked to remove, and how both travel over one exec stream. It knows neither the
+// Kubernetes API nor a container runtime.
+package node
+
+import (
+	"errors"
+	"time"
+)
+
+// Verbs the agent understands. Each is one exec in a container of the node pod.
+const (
+	// VerbInventory answers with Items: one Runtime first, then Images, Uses and one Disk, in any order.
+	VerbInventory = "inventory"
+	// VerbRemove takes a RemoveRequest and answers with one Outcome per target and one Freed.
+	VerbRemove = "remove"
+)
+
+// InventoryRequest asks for everything a pass needs to know about a node's images.
+type InventoryRequest struct{}
+
+// Item is one line of an inventory: exactly one field is set.
+type Item struct {
+	Runtime *Runtime `json:"runtime,omitempty"`
+	Image   *Image   `json:"image,omitempty"`
+	Use     *Use     `json:"use,omitempty"`
+	Disk    *Disk    `json:"disk,omitempty"`
+}
+
+// Runtime says which container runtime answered, and what time it was on the node, so that ages do not depend on two
+// clocks agreeing.
+type Runtime struct {
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Time    time.Time `json:"time"`
+}
+
+// Image is one image of the runtime, joined over all its names.
+type Image struct {
+	// ID is the full config digest, "sha256:<64 hex>".
+	ID string `json:"id"`
+	// Names are its tags as full references ("docker.io/library/nginx:1.21"), sorted.
+	Names []string `json:"names,omitempty"`
+	// Digests are its repository digests ("docker.io/library/nginx@sha256:…"), sorted. Images that were imported have none.
+	Digests []string `json:"digests,omitempty"`
+	// SizeBytes is what the runtime reports. For containerd it is the compressed sum of the layers.
+	SizeBytes int64 `json:"sizeBytes"`
+	// Pinned is set when the runtime protects the image from garbage collection.
+	Pinned bool `json:"pinned,omitempty"`
+	// Sandbox is set when the runtime is configured to build, or has built, pod sandboxes from the image.
+	Sandbox bool `json:"sandbox,omitempty"`
+	// PulledAt is when the image was last pulled or imported, the latest over its names; zero where the runtime does not say.
+	PulledAt time.Time `json:"pulledAt,omitzero"`
+}
+
+// UseKind says what on a node holds an image.
+type UseKind string
+
+// What can hold an image on a node.
+const (
+	UseContainer        UseKind = "container"        // the CRI's, in any state
+	UseRuntimeContainer UseKind = "runtimeContainer" // the runtime's own, unknown to the CRI (nerdctl, ctr)
+	UseSandbox          UseKind = "sandbox"          // a pod sandbox
+	UseImageVolume      UseKind = "imageVolume"      // an image mounted as a volume
+)
+
+// Use is one thing on the node that holds an image.
+type Use struct {
+	Kind UseKind `json:"kind"`
+	// By names the holder for people: "namespace/pod (container)" or the runtime's own ID.
+	By string `json:"by"`
+	// State is the holder's state as the runtime says it ("running", "exited"), empty where it has none.
+	State string `json:"state,omitempty"`
+	// Refs is everything the runtime said about which image it is: references, digests and IDs.
+	Refs []string `json:"refs"`
+	// ImageID is the image that Refs resolve to on this node; empty when the image is not there (any more).
+	ImageID string `json:"imageID,omitempty"`
+}
+
+// Disk is what the runtime's image store takes up, in bytes.
+type Disk struct {
+	UsedBytes int64 `json:"usedBytes"`
+	// Approximate is set when the figure is the CRI's, which is cached and leaves the content store out.
+	Approximate bool `json:"approximate,omitempty"`
+}
+
+// Inventory is what a node answered, put together.
+type Inventory struct {
+	Runtime Runtime
+	Images  []Image
+	Uses    []Use
+	Disk    Disk
+}
+
+// Add puts an item of an answer where it belongs.
+func (inv *Inventory) Add(item Item) {
+	switch {
+	case item.Runtime != nil:
+		inv.Runtime = *item.Runtime
+	case item.Image != nil:
+		inv.Images = append(inv.Images, *item.Image)
+	case item.Use != nil:
+		inv.Uses = append(inv.Uses, *item.Use)
+	case item.Disk != nil:
+		inv.Disk = *item.Disk
+	}
+}
+
+// RemoveRequest asks a node to remove images, each after checking it again.
+type RemoveRequest struct {
+	Targets []Target `json:"targets"`
+	// Wanted are the images that pods bound to this node name at the moment of asking. An image they resolve to is kept.
+	Wanted []Wanted `json:"wanted,omitempty"`
+	// Notes are lines for the container's own log, so that it tells what the plan keeps on this node and why.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Target is one image to remove.
+type Target struct {
+	ID string `json:"id"`
+	// Names and Digests are what the plan was decided on. An image that has gained a name since is kept.
+	Names   []string `json:"names,omitempty"`
+	Digests []string `json:"digests,omitempty"`
+}
+
+// Wanted is an image that a pod names, as a reference, digest or ID, and who names it ("pod namespace/name").
+type Wanted struct {
+	Ref string `json:"ref"`
+	By  string `json:"by"`
+}
+
+// Result is a line of a removal's answer: exactly one field is set.
+type Result struct {
+	Outcome *Outcome `json:"outcome,omitempty"`
+	Freed   *Freed   `json:"freed,omitempty"`
+}
+
+// State is what became of one image on one node.
+type State string
+
+// What can become of an image.
+const (
+	Removed State = "removed" // deleted, and seen to be gone
+	Kept    State = "kept"    // the check before deletion found a reason to keep it
+	Failed  State = "failed"  // the runtime refused, or it is still there
+	Gone    State = "gone"    // it was not there any more
+)
+
+// Codes of a Kept outcome. They are the plan's, but for KeptChanged, which only the check before deletion can find.
+const (
+	KeptInUse   = "InUse"   // something on the node, or a pod bound to it, uses the image
+	KeptPinned  = "Pinned"  // the runtime pins it, or makes pod sandboxes from it
+	KeptChanged = "Changed" // it has gained a name or digest since the plan was made
+)
+
+// Outcome is what became of one target.
+type Outcome struct {
+	ID    string `json:"id"`
+	State State  `json:"state"`
+	// Code is why it was kept: KeptInUse, KeptPinned or KeptChanged.
+	Code string `json:"code,omitempty"`
+	// Message says why in words, for Kept and Failed.
+	Message string `json:"message,omitempty"`
+}
+
+// Freed is the disk space that a removal gave back, in bytes.
+type Freed struct {
+	Bytes int64 `json:"bytes"`
+	// Approximate is set when the figure is the CRI's (see Disk).
+	Approximate bool `json:"approximate,omitempty"`
+}
+
+// ErrGone says that a node left the cluster while it was being worked on.
+var ErrGone = errors.New("the node has left the cluster")

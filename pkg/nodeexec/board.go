@@ -1,0 +1,201 @@
+package nodeexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// board is the latest that the API server said of a run's pods, and of why there are none: a refusal (Pod Security, quota,
+// a missing priority class) shows only as an event on the Job.
+type board struct {
+	stop context.CancelFunc
+
+	mu sync.Mutex
+	// pods are by the name of their Job, troubles (the messages of events) by the name of the Job or pod.
+	pods     map[string]*corev1.Pod
+	troubles map[string]string
+	// changed is closed, and made anew, whenever something on the board changes.
+	changed chan struct{}
+}
+
+// watch fills a board until stop is called. One watch serves all pods of the run, however many.
+func watch(ctx context.Context, client kubernetes.Interface, namespace, run string) (*board, error) {
+	// The board outlives the context of the run: it has to see the pods go after an interrupt.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	b := &board{stop: cancel, pods: map[string]*corev1.Pod{}, troubles: map[string]string{}, changed: make(chan struct{})}
+
+	factory := func(narrow func(*metav1.ListOptions)) informers.SharedInformerFactory {
+		return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace), informers.WithTweakListOptions(narrow))
+	}
+	pods := factory(func(o *metav1.ListOptions) { o.LabelSelector = labels.Set{RunLabel: run}.String() }).Core().V1().Pods().Informer()
+	events := func(kind, reason string) cache.SharedIndexInformer {
+		selector := fields.Set{"involvedObject.kind": kind, "reason": reason}.String()
+		return factory(func(o *metav1.ListOptions) { o.FieldSelector = selector }).Core().V1().Events().Informer()
+	}
+	refusals, mounts := events("Job", "FailedCreate"), events("Pod", "FailedMount")
+
+	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
+		pods: b.podHandler(), refusals: b.eventHandler(), mounts: b.eventHandler(),
+	} {
+		if _, err := informer.AddEventHandler(handler); err != nil {
+			cancel()
+			return nil, fmt.Errorf("watching pods: %w", err)
+		}
+		go informer.RunWithContext(ctx)
+	}
+	return b, nil
+}
+
+func (b *board) podHandler() cache.ResourceEventHandler {
+	set := func(object any) {
+		pod := object.(*corev1.Pod)
+		b.change(func() { b.pods[pod.Labels[batchv1.JobNameLabel]] = pod })
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, object any) { set(object) },
+		DeleteFunc: func(object any) {
+			if lost, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = lost.Obj
+			}
+			if pod, ok := object.(*corev1.Pod); ok {
+				b.change(func() { delete(b.pods, pod.Labels[batchv1.JobNameLabel]) })
+			}
+		},
+	}
+}
+
+func (b *board) eventHandler() cache.ResourceEventHandler {
+	set := func(object any) {
+		event := object.(*corev1.Event)
+		b.change(func() { b.troubles[event.InvolvedObject.Name] = event.Message })
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, object any) { set(object) }}
+}
+
+func (b *board) change(apply func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	apply()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// wait returns the Job's pod as soon as its containers for tasks run, or why they never will.
+func (b *board) wait(ctx context.Context, job string, tasks []string, say func(string)) (*corev1.Pod, error) {
+	said, seen := "", false
+	for {
+		b.mu.Lock()
+		pod, changed, refusal, mount := b.pods[job], b.changed, b.troubles[job], ""
+		if pod != nil {
+			mount = b.troubles[pod.Name]
+		}
+		b.mu.Unlock()
+
+		waiting := "waiting for its pod"
+		switch {
+		case pod == nil && refusal != "":
+			return nil, &RefusedError{Message: refusal}
+		case pod == nil && seen:
+			return nil, errors.New("its pod was deleted")
+		case pod != nil:
+			seen = true
+			var ready bool
+			var err error
+			if ready, waiting, err = judge(pod, tasks, mount); err != nil || ready {
+				return pod, err
+			}
+		}
+		if waiting != said {
+			say(waiting)
+			said = waiting
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w", waiting, context.Cause(ctx))
+		case <-changed:
+		}
+	}
+}
+
+// waitGone returns when no pod of the run is left. The watch may lag behind, so the API server has the last word.
+func (f *Fleet) waitGone(ctx context.Context) error {
+	for {
+		f.board.mu.Lock()
+		changed, known := f.board.changed, len(f.board.pods)
+		f.board.mu.Unlock()
+		if known == 0 {
+			pods, err := f.Client.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
+			if err != nil {
+				return fmt.Errorf("checking that no pod is left: %w", err)
+			}
+			if len(pods.Items) == 0 {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d pods to end: %w; they are marked for deletion and go when their node can be reached",
+				max(known, 1), context.Cause(ctx))
+		case <-changed:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// RefusedError is what the cluster said when it would not have a pod of ours.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string {
+	text := "the cluster refused the pod: " + e.Message
+	if strings.Contains(e.Message, "violates PodSecurity") {
+		text += "; use a namespace that admits host paths (-n), or label this one pod-security.kubernetes.io/enforce=privileged"
+	}
+	return text
+}
+
+// hopeless are the reasons of a waiting container that do not go away by waiting.
+var hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+
+// judge says whether the pod's containers for tasks run, what they are waiting for, or why they never will.
+func judge(pod *corev1.Pod, tasks []string, mount string) (ready bool, waiting string, err error) {
+	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
+		why := strings.TrimSpace(pod.Status.Reason + ": " + pod.Status.Message)
+		return false, "", fmt.Errorf("its pod %s ended early (%s)", pod.Name, strings.Trim(why, ": "))
+	}
+	if strings.Contains(mount, "hostPath type check failed") {
+		return false, "", fmt.Errorf("the runtime's socket is not where it is expected (%s); --runtime-socket says where it is", mount)
+	}
+	running := 0
+	waiting = "starting its pod"
+	for _, status := range pod.Status.ContainerStatuses {
+		switch state := status.State; {
+		case state.Running != nil && slices.Contains(tasks, status.Name):
+			running++
+		case state.Terminated != nil:
+			return false, "", fmt.Errorf("container %s of its pod %s ended: %s (exit code %d)", status.Name, pod.Name, state.Terminated.Reason, state.Terminated.ExitCode)
+		case state.Waiting != nil && slices.Contains(hopeless, state.Waiting.Reason):
+			return false, "", fmt.Errorf("container %s of its pod %s cannot start: %s: %s", status.Name, pod.Name, state.Waiting.Reason, state.Waiting.Message)
+		case state.Waiting != nil && state.Waiting.Message != "":
+			waiting = state.Waiting.Reason + ": " + state.Waiting.Message
+		}
+	}
+	if mount != "" {
+		waiting = mount
+	}
+	return running == len(tasks), waiting, nil
+}

@@ -1,0 +1,143 @@
+package nodeexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+)
+
+// ExecError is a failed step on a node. It keeps what the step wrote to stderr.
+type ExecError struct {
+	Verb   string
+	Stderr string
+	Err    error
+}
+
+func (e *ExecError) Error() string {
+	if text := strings.TrimSpace(e.Stderr); text != "" {
+		return fmt.Sprintf("%s: %v: %s", e.Verb, e.Err, text)
+	}
+	return fmt.Sprintf("%s: %v", e.Verb, e.Err)
+}
+
+func (e *ExecError) Unwrap() error { return e.Err }
+
+// exec runs verb in a container of the pod: request goes in, followed by heartbeats; each item of the answer goes to each.
+// It returns nil only when the answer came to its end.
+func exec[T any](ctx context.Context, f *Fleet, pod *corev1.Pod, container, verb string, request any, each func(T) error) error {
+	executor, err := f.executor(pod, container, verb)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	stdin, requestWriter := io.Pipe()
+	go sendRequest(ctx, requestWriter, request)
+
+	answer, stdout := io.Pipe()
+	stderr := &tail{}
+	streamed := make(chan error, 1)
+	go func() {
+		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: stderr})
+		_ = stdout.CloseWithError(io.EOF)
+		_ = stdin.CloseWithError(io.ErrClosedPipe)
+		streamed <- err
+	}()
+
+	// A node that says nothing, not even a heartbeat, for three of them is taken for dead.
+	silence := time.AfterFunc(node.HeartbeatTimeout, func() { cancel(errSilent) })
+	defer silence.Stop()
+	readErr := node.ReadAnswer(answer, verb, each, func() { silence.Reset(node.HeartbeatTimeout) })
+	// The answer is complete, or will never be: closing stdin and stdout lets the verb and the stream end.
+	_ = requestWriter.Close()
+	_ = answer.Close()
+	if readErr == nil {
+		return nil
+	}
+	cancel(readErr)
+	return &ExecError{Verb: verb, Err: rootCause(ctx, readErr, <-streamed), Stderr: stderr.String()}
+}
+
+var errSilent = errors.New("the node has not been heard of for " + node.HeartbeatTimeout.String())
+
+// rootCause picks, of what a broken step leaves behind, the error that says why.
+func rootCause(ctx context.Context, readErr, streamErr error) error {
+	var remote *node.RemoteError
+	if errors.As(readErr, &remote) {
+		return readErr
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, readErr) {
+		return cause
+	}
+	if streamErr != nil && !errors.Is(streamErr, context.Canceled) {
+		return errors.Join(readErr, streamErr)
+	}
+	return readErr
+}
+
+// sendRequest writes the request and then a heartbeat now and again, until the stream is closed.
+func sendRequest(ctx context.Context, w *io.PipeWriter, request any) {
+	if err := node.WriteRequest(w, request); err != nil {
+		_ = w.CloseWithError(err)
+		return
+	}
+	ticker := time.NewTicker(node.Heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			_ = w.Close()
+			return
+		case <-ticker.C:
+			if _, err := w.Write([]byte{node.HeartbeatByte}); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// executor speaks WebSocket and falls back to SPDY for API servers or proxies that do not, as kubectl does.
+func (f *Fleet) executor(pod *corev1.Pod, container, verb string) (remotecommand.Executor, error) {
+	request := f.Client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{
+			Container: container,
+			Command:   []string{"/imageclean-node", verb},
+			Stdin:     true, Stdout: true, Stderr: true,
+		}, scheme.ParameterCodec)
+	spdy, err := remotecommand.NewSPDYExecutor(f.REST, "POST", request.URL())
+	if err != nil {
+		return nil, err
+	}
+	websocket, err := remotecommand.NewWebSocketExecutor(f.REST, "GET", request.URL().String())
+	if err != nil {
+		return nil, err
+	}
+	return remotecommand.NewFallbackExecutor(websocket, spdy, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+}
+
+// tail keeps the last of what is written to it.
+type tail struct{ text []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 4 << 10
+	t.text = append(t.text, p...)
+	if len(t.text) > most {
+		t.text = t.text[len(t.text)-most:]
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return string(t.text) }

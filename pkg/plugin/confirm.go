@@ -1,0 +1,59 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
+)
+
+// isTerminal says whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// manyImages is from where on a mere "yes" is too easily typed.
+const manyImages = 50
+
+// confirm asks whether to remove what the plan removes: up to 50 images on one node take a "yes", more the context's name.
+func confirm(ctx context.Context, in io.Reader, out io.Writer, d *report.Document) (bool, error) {
+	word, nodes := "yes", d.NodesToChange()
+	if d.Context != "" && (nodes > 1 || d.Summary.Remove > manyImages) {
+		word = d.Context
+	}
+	fmt.Fprintf(out, "\nRemove %s from %s? Type %q to do so: ",
+		plural(d.Summary.Remove, "image"), plural(nodes, "node"), printable(word))
+	line := make(chan string, 1)
+	failed := make(chan error, 1)
+	go func() {
+		text, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil {
+			failed <- err
+			return
+		}
+		line <- text
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(out)
+		return false, context.Cause(ctx)
+	case <-failed: // the terminal is gone, or the person ended the input: that is no confirmation
+		fmt.Fprintln(out)
+		return false, nil
+	case text := <-line:
+		return strings.TrimSpace(text) == word, nil
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,41 @@
+package plugin
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
+)
+
+// addOutputFlag adds -o.
+func addOutputFlag(cmd *cobra.Command, format *string) {
+	var formats []string
+	for _, f := range report.Formats {
+		formats = append(formats, string(f))
+	}
+	cmd.Flags().StringVarP(format, "output", "o", "", "Output format, one of "+strings.Join(formats, ", ")+" (default table)")
+}
+
+// outputFormat checks what -o was given; nothing is a table.
+func outputFormat(text string) (report.Format, error) {
+	if text == "" {
+		return report.Table, nil
+	}
+	if format := report.Format(text); slices.Contains(report.Formats, format) {
+		return format, nil
+	}
+	return "", rejectf("output format %q is not one of %v", text, report.Formats)
+}
+
+// warnOfNodes says on stderr which nodes were not done: a table of images has no place for them.
+func warnOfNodes(streams genericiooptions.IOStreams, nodes []report.Node) {
+	for _, n := range nodes {
+		if n.State == "failed" || n.State == "gone" {
+			fmt.Fprintf(streams.ErrOut, "warning: node %s %s: %s\n", n.Name, n.State, printable(n.Message))
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
+)
+
+// progress shows how the nodes come along: on a terminal a line a node that changes in place, elsewhere a plain line for
+// every step.
+type progress struct {
+	out      io.Writer
+	terminal *terminal
+	quiet    bool
+
+	mu     sync.Mutex
+	nodes  []string // in the order they were first heard of
+	status map[string]clean.Event
+	wait   map[string]string // what a node is waiting for
+	drawn  int               // lines on the terminal that are ours
+	dirty  bool
+	ended  chan struct{}
+	done   sync.WaitGroup
+}
+
+type terminal struct{ fd int }
+
+// redraw is how often a terminal is drawn at the most; mostLines how many nodes it shows at once.
+const (
+	redraw    = 100 * time.Millisecond
+	mostLines = 10
+)
+
+func newProgress(out io.Writer, quiet bool) *progress {
+	p := &progress{out: out, quiet: quiet, status: map[string]clean.Event{}, wait: map[string]string{}, ended: make(chan struct{})}
+	if file, ok := out.(interface{ Fd() uintptr }); ok && !quiet && term.IsTerminal(int(file.Fd())) {
+		p.terminal = &terminal{fd: int(file.Fd())}
+		p.done.Go(p.animate)
+	}
+	return p
+}
+
+// observe takes an event of the pass.
+func (p *progress) observe(e clean.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, known := p.status[e.Node]
+	if !known {
+		p.nodes = append(p.nodes, e.Node)
+	}
+	p.status[e.Node] = e
+	delete(p.wait, e.Node)
+	p.dirty = true
+	if p.terminal == nil && !p.quiet && (!known || before.Stage != e.Stage) {
+		fmt.Fprintln(p.out, printable(describe(e, "")))
+	}
+}
+
+// waiting takes what a node's pod is waiting for.
+func (p *progress) waiting(node, message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wait[node] = message
+	p.dirty = true
+	if p.terminal == nil && !p.quiet {
+		fmt.Fprintln(p.out, printable(node+": "+message))
+	}
+}
+
+// say prints a line above the nodes.
+func (p *progress) say(format string, args ...any) {
+	if p.quiet {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	fmt.Fprintln(p.out, printable(fmt.Sprintf(format, args...)))
+	p.dirty = true
+}
+
+// clear takes the nodes off the terminal, so that something else can be printed; what comes next draws them again.
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	p.nodes, p.status = nil, map[string]clean.Event{}
+	p.dirty = false
+}
+
+// stop ends the display. It may be called twice.
+func (p *progress) stop() {
+	p.mu.Lock()
+	select {
+	case <-p.ended:
+	default:
+		close(p.ended)
+	}
+	p.mu.Unlock()
+	p.done.Wait()
+	p.clear()
+}
+
+func describe(e clean.Event, waiting string) string {
+	switch e.Stage {
+	case clean.Listing:
+		if waiting != "" {
+			return e.Node + ": " + waiting
+		}
+		return e.Node + ": listing images"
+	case clean.Listed:
+		return fmt.Sprintf("%s: listed %d images", e.Node, e.Total)
+	case clean.Removing:
+		return fmt.Sprintf("%s: removing %d images, %d done", e.Node, e.Total, e.Done)
+	case clean.Finished:
+		return fmt.Sprintf("%s: done with %d images", e.Node, e.Total)
+	case clean.Failed:
+		return e.Node + ": failed: " + e.Message
+	}
+	return e.Node
+}
+
+func (p *progress) animate() {
+	ticker := time.NewTicker(redraw)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.ended:
+			return
+		case <-ticker.C:
+			p.mu.Lock()
+			if p.dirty {
+				p.draw()
+			}
+			p.mu.Unlock()
+		}
+	}
+}
+
+// draw writes the nodes over what it wrote before. Nodes at work come first, so that a thousand nodes still show what matters.
+func (p *progress) draw() {
+	width, _, err := term.GetSize(p.terminal.fd)
+	if err != nil || width < 1 {
+		width = 80
+	}
+	finished := func(node string) bool { s := p.status[node].Stage; return s == clean.Listed || s == clean.Finished }
+	order := slices.Clone(p.nodes)
+	slices.SortStableFunc(order, func(a, b string) int {
+		switch {
+		case finished(a) == finished(b):
+			return 0
+		case finished(b):
+			return -1
+		}
+		return 1
+	})
+	p.erase()
+	var text strings.Builder
+	for _, node := range order[:min(len(order), mostLines)] {
+		text.WriteString(cut(printable(describe(p.status[node], p.wait[node])), width) + "\n")
+		p.drawn++
+	}
+	if more := len(order) - mostLines; more > 0 {
+		done := 0
+		for _, node := range order {
+			if finished(node) {
+				done++
+			}
+		}
+		fmt.Fprintf(&text, "%d nodes more; %d of %d done\n", more, done, len(order))
+		p.drawn++
+	}
+	_, _ = io.WriteString(p.out, text.String())
+	p.dirty = false
+}
+
+// erase takes our lines off the terminal.
+func (p *progress) erase() {
+	if p.drawn > 0 {
+		fmt.Fprintf(p.out, "\x1b[%dA\x1b[J", p.drawn)
+		p.drawn = 0
+	}
+}
+
+// cut keeps a line from wrapping, which would make it two.
+func cut(line string, width int) string {
+	line = strings.ReplaceAll(line, "\n", " ")
+	if runes := []rune(line); len(runes) >= width {
+		return string(runes[:max(width-2, 0)]) + "…"
+	}
+	return line
+}

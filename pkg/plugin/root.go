@@ -1,0 +1,149 @@
+// Package plugin is the command line: one file for each command. It turns what was typed into a pass and shows what came of
+// it; it decides nothing about images itself.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
+	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
+)
+
+// Exit codes.
+const (
+	exitDone        = 0   // done, or nothing to do
+	exitError       = 1   // it failed
+	exitRejected    = 2   // what was asked makes no sense, or has to be confirmed; nothing was done
+	exitPartial     = 3   // some node or image failed
+	exitInterrupted = 130 // a signal ended it; everything of ours was cleaned up
+)
+
+// Main runs the command line and returns its exit code.
+func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
+	command := NewCommand(streams)
+	command.SetArgs(args)
+	err := command.ExecuteContext(ctx)
+	code := exitCode(ctx, err)
+	if err != nil {
+		fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimSpace(printable(err.Error())))
+	}
+	return code
+}
+
+// NewCommand returns the whole command tree.
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kubectl-imageclean",
+		Short: "Remove images that nodes no longer need",
+		Long: templates.LongDesc(`
+			Find and remove container images that nodes no longer need.
+
+			imageclean puts a short-lived pod on each node, asks the container runtime which images it has and what uses
+			them, shows what would be removed and why everything else stays, and removes what you approve. Nothing that
+			is needed is removed, and nothing of imageclean stays on a node.`),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl imageclean"},
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.AddCommand(newListCommand(streams), newRunCommand(streams), newVersionCommand(streams))
+	rejectWithUsage(root)
+	return root
+}
+
+// rejectWithUsage makes what cobra finds wrong with a command line an error of ours, for all commands.
+func rejectWithUsage(command *cobra.Command) {
+	command.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return rejectf("%w; see '%s --help'", err, cmd.CommandPath())
+	})
+	if check := command.Args; check != nil {
+		command.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return rejectf("%w; see '%s --help'", err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range command.Commands() {
+		rejectWithUsage(sub)
+	}
+}
+
+// rejectedError is what was asked and will not be tried.
+type rejectedError struct{ err error }
+
+func (e *rejectedError) Error() string { return e.err.Error() }
+func (e *rejectedError) Unwrap() error { return e.err }
+
+func rejectf(format string, args ...any) error {
+	return &rejectedError{err: fmt.Errorf(format, args...)}
+}
+
+// outcomeError is a pass that did not come out whole; what went wrong has been shown.
+type outcomeError struct{ outcome clean.Outcome }
+
+func (e *outcomeError) Error() string {
+	switch e.outcome {
+	case clean.Partial:
+		return "some nodes or images failed; everything else was done"
+	case clean.AllFailed:
+		return "no node could be worked on"
+	}
+	return "interrupted; nothing of imageclean is left on the nodes"
+}
+
+// outcomeErr is the error of an outcome, nil for a good one.
+func outcomeErr(o clean.Outcome) error {
+	if o == clean.Planned || o == clean.Done {
+		return nil
+	}
+	return &outcomeError{outcome: o}
+}
+
+// exitCode is decided here and nowhere else.
+func exitCode(ctx context.Context, err error) int {
+	var rejected *rejectedError
+	var unknown *nodeexec.UnknownNodeError
+	var outcome *outcomeError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &rejected), errors.As(err, &unknown):
+		return exitRejected
+	case errors.As(err, &outcome):
+		switch outcome.outcome {
+		case clean.Partial:
+			return exitPartial
+		case clean.Interrupted:
+			return exitInterrupted
+		}
+		return exitError
+	case ctx.Err() != nil:
+		return exitInterrupted
+	}
+	return exitError
+}
+
+// printable drops what a terminal would act on from text that came from elsewhere.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		if r < ' ' || (r >= 0x7f && r < 0xa0) {
+			return -1
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,189 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
+	"github.com/imageclean/kubectl-imageclean/pkg/kube"
+	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+	"github.com/imageclean/kubectl-imageclean/pkg/version"
+)
+
+// cleanupTimeout is how long a command waits for its pods to end, also when it was interrupted.
+const cleanupTimeout = 30 * time.Second
+
+// sessionFlags are what every command that goes to the nodes takes.
+type sessionFlags struct {
+	config          *genericclioptions.ConfigFlags
+	selector        string
+	timeout         time.Duration
+	quiet           bool
+	parallelism     int
+	registry        string
+	imagePullSecret string
+	runtimeSocket   string
+}
+
+func newSessionFlags() *sessionFlags {
+	config := genericclioptions.NewConfigFlags(true)
+	// --namespace says where our pods go; what the kubeconfig says is meant for other things.
+	config.Namespace = ptr.To("")
+	return &sessionFlags{config: config, timeout: time.Hour, parallelism: 50, registry: version.Registry}
+}
+
+func (f *sessionFlags) addTo(cmd *cobra.Command) {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.config.AddFlags(flags)
+	flags.Lookup("namespace").Usage = "Where imageclean's pods go. It must admit pods that mount host paths (default kube-system)"
+	// client-go's own time limit would cut the watches; --timeout bounds the whole command.
+	flags.Lookup("request-timeout").Hidden = true
+	flags.StringVarP(&f.selector, "selector", "l", f.selector, "Only nodes with these labels (label query, as of 'kubectl get nodes -l')")
+	flags.DurationVar(&f.timeout, "timeout", f.timeout, "How long it may take altogether")
+	flags.BoolVarP(&f.quiet, "quiet", "q", f.quiet, "Show no progress")
+	flags.IntVar(&f.parallelism, "parallelism", f.parallelism, "How many nodes to work on at once")
+	flags.StringVar(&f.registry, "registry", f.registry, "Where imageclean's own images are pulled from")
+	flags.StringVar(&f.imagePullSecret, "image-pull-secret", f.imagePullSecret, "A secret in the namespace, when that registry asks for one")
+	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
+	cmd.Flags().AddFlagSet(flags)
+}
+
+// sessionOptions are the flags, checked.
+type sessionOptions struct {
+	*sessionFlags
+	nodes     []string
+	selector  labels.Selector
+	own       image.Own
+	namespace string
+}
+
+func (f *sessionFlags) toOptions(nodes []string) (*sessionOptions, error) {
+	o := &sessionOptions{sessionFlags: f, nodes: nodes, namespace: metav1.NamespaceSystem}
+	if ns := *f.config.Namespace; ns != "" {
+		o.namespace = ns
+	}
+	if len(nodes) > 0 && f.selector != "" {
+		return nil, rejectf("node names and --selector exclude each other: give one of them")
+	}
+	var err error
+	if o.selector, err = labels.Parse(f.selector); err != nil {
+		return nil, rejectf("parsing --selector %q: %w", f.selector, err)
+	}
+	if f.parallelism < 1 {
+		return nil, rejectf("--parallelism is %d; write at least 1", f.parallelism)
+	}
+	if f.timeout <= 0 {
+		return nil, rejectf("--timeout is %s; write more than 0s", f.timeout)
+	}
+	if o.own, err = image.NewOwn(f.registry); err != nil {
+		return nil, rejectf("--registry: %w", err)
+	}
+	return o, nil
+}
+
+// session is one command at work on a cluster.
+type session struct {
+	*sessionOptions
+	client   kubernetes.Interface
+	fleet    *nodeexec.Fleet
+	progress *progress
+	run      clean.Run
+	// nodes are all nodes of the pass, the skipped ones among them.
+	nodes []plan.Node
+}
+
+// open connects to the cluster and chooses the nodes. Nothing is created yet. Close it, whatever happened.
+func (o *sessionOptions) open(ctx context.Context, errOut io.Writer) (*session, error) {
+	config, err := o.config.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	// The API server's own fairness protects it; a limit here would only make a large cluster slow.
+	config.QPS = -1
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.WarningHandler = rest.NewWarningWriter(errOut, rest.WarningWriterOptions{Deduplicate: true})
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	s := &session{sessionOptions: o, client: client, progress: newProgress(errOut, o.quiet)}
+	s.run = clean.Run{ID: rand.String(5), StartedAt: time.Now().UTC(), Context: o.contextName()}
+	if s.run.ClusterUID, err = kube.ClusterUID(ctx, client); err != nil {
+		return nil, err
+	}
+	nodes, skips, err := nodeexec.Select(ctx, client, o.nodes, o.selector, o.runtimeSocket)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		s.nodes = append(s.nodes, plan.Node{Name: n.Name, Runtime: n.Runtime, State: plan.NodePlanned})
+	}
+	for _, skip := range skips {
+		s.nodes = append(s.nodes, plan.Node{Name: skip.Node, Runtime: skip.Runtime, State: plan.NodeSkipped, Reason: skip.Reason, Message: skip.Message})
+		s.progress.say("node %s is skipped (%s): %s", skip.Node, skip.Reason, skip.Message)
+	}
+	s.fleet, err = nodeexec.NewFleet(ctx, nodeexec.Config{
+		Client: client, REST: config, Namespace: o.namespace, Run: s.run.ID, ImagePullSecret: o.imagePullSecret,
+		Image: version.Image(o.registry, "node"), Deadline: o.timeout, Progress: s.progress.waiting,
+	}, nodes)
+	return s, err
+}
+
+func (o *sessionOptions) contextName() string {
+	if name := *o.config.Context; name != "" {
+		return name
+	}
+	raw, err := o.config.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return "" // in a cluster there is none
+	}
+	return raw.CurrentContext
+}
+
+// pass is the pass over the session's nodes.
+func (s *session) pass(policy plan.Policy, exclude []image.Exclusion) *clean.Pass {
+	return &clean.Pass{
+		Client: s.client, Nodes: s.fleet, Namespaces: []string{metav1.NamespaceSystem, s.namespace},
+		Exclude: exclude, Own: s.own, Policy: policy, Parallelism: s.parallelism, Observe: s.progress.observe,
+	}
+}
+
+// release ends the session's pods, also when ctx has ended.
+func (s *session) release(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	return s.fleet.Release(ctx)
+}
+
+// close ends the session and adds to err what could not be cleaned up.
+func (s *session) close(ctx context.Context, err *error) {
+	s.progress.stop()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if closeErr := s.fleet.Close(ctx); closeErr != nil {
+		*err = errors.Join(*err, fmt.Errorf("cleaning up: %w", closeErr))
+	}
+}
+
+// finish stamps the run with how it ended.
+func (s *session) finish(ctx context.Context) clean.Run {
+	s.run.FinishedAt = time.Now().UTC()
+	s.run.Interrupted = errors.Is(ctx.Err(), context.Canceled)
+	return s.run
+}

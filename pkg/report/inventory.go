@@ -1,0 +1,91 @@
+package report
+
+import (
+	"time"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+)
+
+// Inventory is what list found: the images on the nodes and what uses them.
+type Inventory struct {
+	Header
+	Nodes   []InventoryNode  `json:"nodes"`
+	Images  []InventoryImage `json:"images"`
+	Summary InventorySummary `json:"summary"`
+}
+
+// InventoryNode is one node of an inventory.
+type InventoryNode struct {
+	Name    string         `json:"name"`
+	Runtime string         `json:"runtime"`
+	State   plan.NodeState `json:"state"`
+	Reason  string         `json:"reason,omitempty"`
+	Message string         `json:"message,omitempty"`
+	Images  int            `json:"images"`
+}
+
+// InventoryImage is one image of an inventory, joined over nodes by its ID.
+type InventoryImage struct {
+	ID        string          `json:"id"`
+	Names     []string        `json:"names"`
+	Digests   []string        `json:"digests"`
+	SizeBytes int64           `json:"sizeBytes"`
+	Nodes     []InventoryCopy `json:"nodes"`
+
+	display string
+}
+
+// InventoryCopy is an image on one node. UsedBy says in words what uses it, when InUse is set.
+type InventoryCopy struct {
+	Name     string    `json:"name"`
+	PulledAt time.Time `json:"pulledAt,omitzero"`
+	Pinned   bool      `json:"pinned"`
+	InUse    bool      `json:"inUse"`
+	UsedBy   string    `json:"usedBy,omitempty"`
+}
+
+// InventorySummary counts. Copies and InUse count (image, node) pairs, Images distinct IDs.
+type InventorySummary struct {
+	Nodes        int `json:"nodes"`
+	SkippedNodes int `json:"skippedNodes"`
+	FailedNodes  int `json:"failedNodes"`
+	Images       int `json:"images"`
+	Copies       int `json:"copies"`
+	InUse        int `json:"inUse"`
+}
+
+// ListInventory makes the document of what a look at the nodes found, from a plan decided on it.
+func ListInventory(run clean.Run, p *plan.Plan) *Inventory {
+	d := Plan(run, p)
+	inv := &Inventory{Header: d.Header, Nodes: make([]InventoryNode, len(d.Nodes)), Images: make([]InventoryImage, len(d.Images))}
+	inv.Kind = "Inventory"
+	if inv.Outcome == clean.Planned {
+		inv.Outcome = clean.Done
+	}
+	inv.Summary = InventorySummary{
+		Nodes: d.Summary.Nodes, SkippedNodes: d.Summary.SkippedNodes, FailedNodes: d.Summary.FailedNodes, Images: d.Summary.Images,
+	}
+	for i, n := range d.Nodes {
+		inv.Nodes[i] = InventoryNode{Name: n.Name, Runtime: n.Runtime, State: n.State, Reason: n.Reason, Message: n.Message, Images: n.Images}
+	}
+	for i, img := range d.Images {
+		out := InventoryImage{ID: img.ID, Names: img.Names, Digests: img.Digests, SizeBytes: img.SizeBytes, display: img.display}
+		for _, c := range img.Nodes {
+			found := InventoryCopy{Name: c.Name, PulledAt: c.PulledAt}
+			for _, r := range c.Reasons {
+				switch r.Code {
+				case plan.InUse:
+					found.InUse, found.UsedBy = true, r.Message
+					inv.Summary.InUse++
+				case plan.Pinned:
+					found.Pinned = true
+				}
+			}
+			inv.Summary.Copies++
+			out.Nodes = append(out.Nodes, found)
+		}
+		inv.Images[i] = out
+	}
+	return inv
+}

@@ -1,0 +1,219 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/cli-runtime/pkg/printers"
+	"sigs.k8s.io/yaml"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+)
+
+// Format is how a document is printed.
+type Format string
+
+// The formats.
+const (
+	Table Format = "table"
+	Wide  Format = "wide"
+	JSON  Format = "json"
+	YAML  Format = "yaml"
+	Name  Format = "name"
+)
+
+// Formats are all formats.
+var Formats = []Format{Table, Wide, JSON, YAML, Name}
+
+// Printable is a document that knows its tables.
+type Printable interface {
+	table() *metav1.Table
+	// names are the images that the document is about: for a plan those to remove, for a report those removed.
+	names() []string
+}
+
+// Print writes the document to w.
+func Print(w io.Writer, document Printable, format Format) error {
+	switch format {
+	case JSON:
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "    ")
+		return encoder.Encode(document)
+	case YAML:
+		text, err := yaml.Marshal(document)
+		if err != nil {
+			return fmt.Errorf("encoding YAML: %w", err)
+		}
+		_, err = w.Write(text)
+		return err
+	case Name:
+		for _, name := range document.names() {
+			if _, err := fmt.Fprintln(w, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	case Table, Wide:
+		return printers.NewTablePrinter(printers.PrintOptions{Wide: format == Wide}).PrintObj(document.table(), w)
+	}
+	return fmt.Errorf("output format %q is not one of %v", format, Formats)
+}
+
+func columns(names, wide []string) []metav1.TableColumnDefinition {
+	var all []metav1.TableColumnDefinition
+	for _, name := range names {
+		all = append(all, metav1.TableColumnDefinition{Name: name, Type: "string"})
+	}
+	for _, name := range wide {
+		all = append(all, metav1.TableColumnDefinition{Name: name, Type: "string", Priority: 1})
+	}
+	return all
+}
+
+func (d *Document) table() *metav1.Table {
+	t := &metav1.Table{ColumnDefinitions: columns(
+		[]string{"Image", "Nodes", "Size", "Pulled", d.verbColumn(), "Why"}, []string{"ID", "All reasons"},
+	)}
+	var removed, kept []metav1.TableRow
+	for i := range d.Images {
+		img := &d.Images[i]
+		for _, copies := range alike(img.Nodes) {
+			row := metav1.TableRow{Cells: []any{
+				img.display, nodeNames(copies), size(img.SizeBytes), d.age(copies), d.verb(copies[0]), plan.Reason(copies[0].Reasons[0]).String(),
+				img.ID, allReasons(copies[0].Reasons),
+			}}
+			if copies[0].Decision == plan.Remove {
+				removed = append(removed, row)
+			} else {
+				kept = append(kept, row)
+			}
+		}
+	}
+	t.Rows = append(removed, kept...)
+	return t
+}
+
+func (d *Document) verbColumn() string {
+	if d.Kind == "Report" {
+		return "Outcome"
+	}
+	return "Decision"
+}
+
+func (d *Document) verb(c Copy) string {
+	if d.Kind == "Report" {
+		return c.Outcome
+	}
+	return string(c.Decision)
+}
+
+func (d *Document) names() []string {
+	var names []string
+	for _, img := range d.Images {
+		about := func(c Copy) bool {
+			if d.Kind == "Report" {
+				return c.Outcome == string(node.Removed)
+			}
+			return c.Decision == plan.Remove
+		}
+		if slices.ContainsFunc(img.Nodes, about) {
+			names = append(names, img.display)
+		}
+	}
+	return names
+}
+
+// alike groups the copies that a person need not tell apart: decided and ended the same for the same reason.
+func alike(copies []Copy) [][]Copy {
+	var groups [][]Copy
+	for _, c := range copies {
+		at := slices.IndexFunc(groups, func(g []Copy) bool {
+			first := g[0]
+			return first.Decision == c.Decision && first.Outcome == c.Outcome && first.Reasons[0].Code == c.Reasons[0].Code
+		})
+		if at < 0 {
+			groups = append(groups, []Copy{c})
+		} else {
+			groups[at] = append(groups[at], c)
+		}
+	}
+	return groups
+}
+
+// nodeNames names a few nodes and counts more.
+func nodeNames(copies []Copy) string {
+	const most = 3
+	var names []string
+	for _, c := range copies[:min(len(copies), most)] {
+		names = append(names, c.Name)
+	}
+	text := strings.Join(names, ",")
+	if len(copies) > most {
+		text += fmt.Sprintf(",+%d", len(copies)-most)
+	}
+	return text
+}
+
+// age says how long before the run the youngest copy was pulled.
+func (d *Document) age(copies []Copy) string {
+	var youngest time.Time
+	for _, c := range copies {
+		if c.PulledAt.After(youngest) {
+			youngest = c.PulledAt
+		}
+	}
+	return age(d.StartedAt, youngest)
+}
+
+func age(now, then time.Time) string {
+	if then.IsZero() {
+		return "<unknown>"
+	}
+	return duration.HumanDuration(max(now.Sub(then), 0))
+}
+
+func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
+
+func allReasons(reasons []Reason) string {
+	var all []string
+	for _, r := range reasons {
+		all = append(all, plan.Reason(r).String())
+	}
+	return strings.Join(all, "; ")
+}
+
+func (inv *Inventory) table() *metav1.Table {
+	t := &metav1.Table{ColumnDefinitions: columns([]string{"Image", "Node", "Size", "Pulled", "In Use", "Used by"}, []string{"ID"})}
+	for i := range inv.Images {
+		img := &inv.Images[i]
+		for _, c := range img.Nodes {
+			inUse, by := "no", strings.TrimPrefix(c.UsedBy, "used by ")
+			if c.InUse {
+				inUse = "yes"
+			} else if c.Pinned {
+				by = "(pinned)"
+			}
+			t.Rows = append(t.Rows, metav1.TableRow{Cells: []any{
+				img.display, c.Name, size(img.SizeBytes), age(inv.StartedAt, c.PulledAt), inUse, by, img.ID,
+			}})
+		}
+	}
+	return t
+}
+
+func (inv *Inventory) names() []string {
+	var names []string
+	for _, img := range inv.Images {
+		names = append(names, img.display)
+	}
+	return names
+}

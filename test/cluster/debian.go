@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// debianPackages are unpacked into the cache rather than installed: no service
+// starts, and an installed Docker, whose containerd package conflicts with the
+// distribution's, stays as it is.
+var debianPackages = []string{"containerd", "runc", "containernetworking-plugins", "docker-registry"}
+
+// loadDebian returns the folder that the distribution's packages are unpacked in.
+func loadDebian(ctx context.Context, progress io.Writer) (string, error) {
+	if err := installTools(ctx, progress); err != nil {
+		return "", err
+	}
+	release, err := run(ctx, "sh", "-c", `. /etc/os-release && echo "$ID$VERSION_ID"`)
+	if err != nil {
+		return "", err
+	}
+	return cached(strings.TrimSpace(string(release)), func(dir string) error {
+		fmt.Fprintln(progress, "downloading", strings.Join(debianPackages, ", "))
+		if err := download(ctx, dir); err != nil {
+			// A machine whose package lists are missing or too old.
+			if err := apt(ctx, dir, "update"); err != nil {
+				return err
+			}
+			if err := download(ctx, dir); err != nil {
+				return err
+			}
+		}
+		archives, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+		if err != nil {
+			return err
+		}
+		for _, archive := range archives {
+			if _, err := run(ctx, "dpkg-deb", "--extract", archive, dir); err != nil {
+				return err
+			}
+			if err := os.Remove(archive); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func download(ctx context.Context, dir string) error {
+	return apt(ctx, dir, append([]string{"download"}, debianPackages...)...)
+}
+
+// installTools installs what the cluster calls on the host; neither package
+// has a service.
+func installTools(ctx context.Context, progress io.Writer) error {
+	for program, name := range map[string]string{"ip": "iproute2", "mount": "mount"} {
+		if _, err := exec.LookPath(program); err == nil {
+			continue
+		}
+		fmt.Fprintln(progress, "installing", name)
+		if err := apt(ctx, "/", "update"); err != nil {
+			return err
+		}
+		if err := apt(ctx, "/", "install", "--yes", "--no-install-recommends", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func apt(ctx context.Context, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running apt-get %s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}

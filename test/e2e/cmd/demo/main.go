@@ -1,0 +1,67 @@
+// Command demo shows the main job on the test cluster that KUBECONFIG names: it lays the scene and types the commands that a
+// person would type.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"github.com/imageclean/kubectl-imageclean/test/cluster"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	c, err := cluster.FromKubeconfig(ctx, os.Getenv("KUBECONFIG"))
+	if err != nil {
+		return err
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return err
+	}
+	say := func(format string, args ...any) { fmt.Printf("# "+format+"\n", args...) }
+	say("putting imageclean's own image onto the nodes (a real cluster pulls it)")
+	for _, node := range c.Nodes() {
+		if err := c.Import(ctx, node, filepath.Join(root, "dist/images/node.tar")); err != nil {
+			return err
+		}
+	}
+	if err := scene.Lay(ctx, c, say); err != nil {
+		return err
+	}
+	// kubectl finds the plugin by its name on the PATH.
+	path := strings.Join([]string{filepath.Join(root, "bin"), filepath.Dir(c.Kubectl()), os.Getenv("PATH")}, string(os.PathListSeparator))
+	if err := os.Setenv("PATH", path); err != nil {
+		return err
+	}
+	age := "--older-than=" + scene.MinAge.String()
+	for _, step := range []struct{ what, command string }{
+		{"the images on the nodes, and what uses them", "kubectl imageclean list"},
+		{"what would go, and why the rest stays", "kubectl imageclean run --no-scan --dry-run " + age},
+		{"remove it (--yes stands for the person who would be asked)", "kubectl imageclean run --no-scan --yes " + age},
+		{"again: there is nothing left to do", "kubectl imageclean run --no-scan --yes -q " + age},
+	} {
+		fmt.Printf("\n# %s\n$ %s\n", step.what, step.command)
+		command := exec.CommandContext(ctx, "kubectl", strings.Fields(step.command)[1:]...)
+		command.Stdout, command.Stderr = os.Stdout, os.Stderr
+		if err := command.Run(); err != nil {
+			return fmt.Errorf("%s: %w", step.command, err)
+		}
+	}
+	fmt.Printf("\n# the cluster is still there: export KUBECONFIG=%s\n# make cluster-down takes it away\n", c.Kubeconfig())
+	return nil
+}

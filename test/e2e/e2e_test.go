@@ -1,0 +1,278 @@
+// Package e2e tests the plugin as its users run it: the built binary against a real cluster, looking at the nodes themselves and
+// not at what the plugin says of them.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/imageclean/kubectl-imageclean/test/cluster"
+)
+
+var (
+	bed    *cluster.Cluster
+	client kubernetes.Interface
+)
+
+func TestMain(m *testing.M) {
+	if err := connect(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "connecting to the test cluster:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func connect(ctx context.Context) error {
+	path := os.Getenv("KUBECONFIG")
+	if path == "" {
+		return errors.New("KUBECONFIG is not set; make e2e starts a cluster and sets it")
+	}
+	var err error
+	if bed, err = cluster.FromKubeconfig(ctx, path); err != nil {
+		return err
+	}
+	if client, err = bed.Client(); err != nil {
+		return err
+	}
+	for _, node := range bed.Nodes() {
+		err := bed.Import(ctx, node, filepath.Join("..", "..", "dist", "images", "node.tar"))
+		if errors.Is(err, cluster.ErrUnsupported) {
+			return nil // such a cluster pulls our image
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needBed skips a test of what only the test bed's own clusters can do.
+func needBed(t *testing.T) {
+	t.Helper()
+	if bed.Registry() == "" {
+		t.Skip("needs to reach into the nodes: ", cluster.ErrUnsupported)
+	}
+}
+
+// dumpOnFailure keeps what the cluster can tell about a failed test.
+func dumpOnFailure(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		dir := os.Getenv("ARTIFACTS")
+		if !t.Failed() || dir == "" {
+			return
+		}
+		dir = filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "_"))
+		if err := bed.Dump(context.Background(), dir); err != nil {
+			t.Log("keeping the cluster's state:", err)
+		}
+		t.Log("the cluster's state is in", dir)
+	})
+}
+
+// result is what a command printed and how it ended.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.code, r.stdout, r.stderr)
+}
+
+// imageclean runs the plugin without a terminal.
+func imageclean(t *testing.T, args ...string) result {
+	t.Helper()
+	return start(t, args...).wait()
+}
+
+// running is a plugin at work.
+type running struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdout bytes.Buffer
+
+	mu     sync.Mutex
+	stderr bytes.Buffer
+}
+
+func start(t *testing.T, args ...string) *running {
+	t.Helper()
+	path, err := filepath.Abs("../../bin/kubectl-imageclean")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	r := &running{t: t, cmd: exec.CommandContext(ctx, path, args...)}
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, (*stderrOf)(r)
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// stderrOf lets a test read what was said so far.
+type stderrOf running
+
+func (s *stderrOf) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stderr.Write(p)
+}
+
+func (r *running) said() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stderr.String()
+}
+
+func (r *running) wait() result {
+	r.t.Helper()
+	var exit *exec.ExitError
+	if err := r.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		r.t.Fatal(err)
+	}
+	return result{stdout: r.stdout.String(), stderr: r.said(), code: r.cmd.ProcessState.ExitCode()}
+}
+
+func wantCode(t *testing.T, r result, code int) {
+	t.Helper()
+	if r.code != code {
+		t.Fatalf("want exit code %d, got %s", code, r)
+	}
+}
+
+// document is what the tests read of -o json. It is written down here again, so that a change of the contract fails.
+type document struct {
+	APIVersion, Kind, Outcome, ClusterUID string
+	Nodes                                 []struct{ Name, State, Reason string }
+	Images                                []struct {
+		ID    string
+		Names []string
+		Nodes []struct {
+			Name, Decision, Outcome string
+			Reasons                 []struct{ Code, Message, Source string }
+		}
+	}
+	Summary struct {
+		Nodes, SkippedNodes, FailedNodes, Images, Remove, Keep, Removed, Failed int
+		ReclaimableBytes, FreedBytes                                            int64
+	}
+}
+
+func parse(t *testing.T, r result) document {
+	t.Helper()
+	var d document
+	if err := json.Unmarshal([]byte(r.stdout), &d); err != nil {
+		t.Fatalf("parsing the JSON: %v\n%s", err, r)
+	}
+	return d
+}
+
+// decided lists, sorted, the names that a document decides on or did as what says, on one node.
+func (d document) decided(node string, what func(decision, outcome string) bool) []string {
+	var names []string
+	for _, img := range d.Images {
+		for _, c := range img.Nodes {
+			if c.Name == node && what(c.Decision, c.Outcome) {
+				names = append(names, img.Names...)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// reasons are the codes of an image's reasons on a node, the one that decided first.
+func (d document) reasons(node, name string) []string {
+	var codes []string
+	for _, img := range d.Images {
+		for _, c := range img.Nodes {
+			if c.Name == node && slices.Contains(img.Names, name) {
+				for _, r := range c.Reasons {
+					codes = append(codes, r.Code)
+				}
+			}
+		}
+	}
+	return codes
+}
+
+// imageNames are the tags that ctr, and so containerd itself, lists on a node.
+func imageNames(t *testing.T, node string) []string {
+	t.Helper()
+	list, err := bed.Images(t.Context(), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, img := range list {
+		if !strings.HasPrefix(img.Name, "sha256:") && !strings.Contains(img.Name, "@") {
+			names = append(names, img.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// wantNothingLeft checks that neither the cluster nor a node has anything of a run's, once the command has ended.
+func wantNothingLeft(t *testing.T) {
+	t.Helper()
+	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"}
+	jobs, err := client.BatchV1().Jobs("").List(t.Context(), ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range jobs.Items {
+		t.Errorf("left in the cluster: job %s/%s", job.Namespace, job.Name)
+	}
+	pods, err := client.CoreV1().Pods("").List(t.Context(), ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range pods.Items {
+		t.Errorf("left in the cluster: pod %s/%s (%s)", pod.Namespace, pod.Name, pod.Status.Phase)
+	}
+	if bed.Registry() == "" {
+		return
+	}
+	for _, node := range bed.Nodes() {
+		for what, command := range map[string][]string{
+			"task": {"tasks", "ls"}, "container": {"containers", "ls"}, "lease": {"leases", "ls"}, "view": {"snapshots", "ls"},
+		} {
+			out, err := bed.Ctr(t.Context(), node, command...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(out) {
+				if strings.Contains(line, "imageclean") || (what == "view" && strings.Contains(line, " View ")) {
+					t.Errorf("left on %s: %s %s", node, what, strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), "ps", "-eo", "pid,args").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "/imageclean-node") {
+			t.Errorf("left on the nodes: process %s", strings.TrimSpace(line))
+		}
+	}
+}
