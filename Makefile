@@ -17,7 +17,7 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags '-s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Registry=$(REGISTRY)'
 
 # Modules with code of ours, and modules that only pin what we build (docs/adr/0002).
-LINT_MODULES := . tools/image test/cluster $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod))
+LINT_MODULES := . tools/image test/cluster test/e2e
 UNIT_MODULES := . tools/image test/cluster
 ALL_MODULES  := $(patsubst %/,%,$(dir $(wildcard go.mod tools/*/go.mod test/*/go.mod test/*/*/go.mod)))
 
@@ -91,15 +91,15 @@ verify: ## go.mod and go.sum are tidy
 
 .PHONY: cluster-up
 cluster-up: ## A disposable cluster on this machine, of NODES nodes (2); prints the KUBECONFIG to use
-	$(TESTCLUSTER) up --nodes $(NODES)
+	@$(TESTCLUSTER) up --nodes $(NODES)
 
 .PHONY: cluster-down
 cluster-down: ## Take it down
 	$(TESTCLUSTER) down
 
 .PHONY: demo
-demo: build images ## See the main job done on a disposable cluster
-	./test/demo/demo.sh
+demo: build images ## See the main job done on a disposable cluster, which stays up to look at
+	env -u KUBECONFIG KEEP=1 ./test/with-cluster go -C test/e2e run ./cmd/demo
 
 ##@ Other
 

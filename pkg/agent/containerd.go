@@ -63,15 +63,17 @@ type ownContainer struct {
 // use is for a container that the CRI does not list: made by other tools, or just being made by the CRI.
 func (o ownContainer) use() node.Use {
 	use := node.Use{Kind: node.UseRuntimeContainer, By: o.namespace + "/" + o.id, Refs: refs(nil, o.image, o.target)}
-	if o.namespace != criNamespace || o.labels[labelPodName] == "" {
+	if o.namespace == criNamespace {
+		use.Pod = podOf(o.labels)
+	}
+	if use.Pod == "" {
 		return use
 	}
 	if o.labels[labelKind] == "sandbox" {
-		use.Kind = node.UseSandbox
-		use.By = o.labels[labelPodNamespace] + "/" + o.labels[labelPodName]
+		use.Kind, use.By = node.UseSandbox, use.Pod
 		return use
 	}
-	use.By = podContainer(o.labels, o.labels[labelContainer])
+	use.By = fmt.Sprintf("%s (%s)", use.Pod, o.labels[labelContainer])
 	return use
 }
 

@@ -111,9 +111,9 @@ func TestContainerd_InventoryTellsImagesAndWhatHoldsThem(t *testing.T) {
 	}
 
 	wantUses := []node.Use{
-		{Kind: node.UseContainer, By: "default/web (nginx)", State: "running", ImageID: n.ids["running"]},
-		{Kind: node.UseContainer, By: "default/web (init)", State: "exited", ImageID: n.ids["exited"]},
-		{Kind: node.UseSandbox, By: "default/web", State: "ready", ImageID: n.ids["sandbox"]},
+		{Kind: node.UseContainer, By: "default/web (nginx)", Pod: "default/web", State: "running", ImageID: n.ids["running"]},
+		{Kind: node.UseContainer, By: "default/web (init)", Pod: "default/web", State: "exited", ImageID: n.ids["exited"]},
+		{Kind: node.UseSandbox, By: "default/web", Pod: "default/web", State: "ready", ImageID: n.ids["sandbox"]},
 		{Kind: node.UseRuntimeContainer, By: "k8s.io/by-hand", ImageID: n.ids["own"]},
 		{Kind: node.UseRuntimeContainer, By: "moby/by-docker", ImageID: n.ids["elsewhere"]},
 	}

@@ -54,9 +54,11 @@ func (c *cri) uses(ctx context.Context) ([]node.Use, error) {
 	}
 	for _, sandbox := range sandboxes.GetItems() {
 		known[sandbox.GetId()] = true
+		pod := sandbox.GetMetadata().GetNamespace() + "/" + sandbox.GetMetadata().GetName()
 		uses = append(uses, node.Use{
 			Kind:  node.UseSandbox,
-			By:    sandbox.GetMetadata().GetNamespace() + "/" + sandbox.GetMetadata().GetName(),
+			By:    pod,
+			Pod:   pod,
 			State: strings.ToLower(strings.TrimPrefix(sandbox.GetState().String(), "SANDBOX_")),
 			Refs:  c.sandboxImage[sandbox.GetId()],
 		})
@@ -72,25 +74,30 @@ func (c *cri) uses(ctx context.Context) ([]node.Use, error) {
 // containerUses are the image that a container was made from and those that it mounts.
 func (c *cri) containerUses(container *criapi.Container) []node.Use {
 	labels := container.GetLabels()
-	by := container.GetId()
-	if labels[labelPodName] != "" {
-		by = podContainer(labels, container.GetMetadata().GetName())
+	by, pod := container.GetId(), podOf(labels)
+	if pod != "" {
+		by = fmt.Sprintf("%s (%s)", pod, container.GetMetadata().GetName())
 	}
 	state := strings.ToLower(strings.TrimPrefix(container.GetState().String(), "CONTAINER_"))
 	uses := []node.Use{{
 		Kind:  node.UseContainer,
 		By:    by,
+		Pod:   pod,
 		State: state,
 		Refs:  refs(container.GetImage(), container.GetImageRef(), container.GetImageId()),
 	}}
 	for _, mounted := range c.mounts[container.GetId()] {
-		uses = append(uses, node.Use{Kind: node.UseImageVolume, By: by, State: state, Refs: mounted})
+		uses = append(uses, node.Use{Kind: node.UseImageVolume, By: by, Pod: pod, State: state, Refs: mounted})
 	}
 	return uses
 }
 
-func podContainer(labels map[string]string, container string) string {
-	return labels[labelPodNamespace] + "/" + labels[labelPodName] + " (" + container + ")"
+// podOf is the pod that labels name, as "namespace/name"; empty when they name none.
+func podOf(labels map[string]string) string {
+	if labels[labelPodName] == "" {
+		return ""
+	}
+	return labels[labelPodNamespace] + "/" + labels[labelPodName]
 }
 
 // refs is everything that a runtime says of which image it means, each once.

@@ -69,6 +69,8 @@ type Use struct {
 	Kind UseKind `json:"kind"`
 	// By names the holder for people: "namespace/pod (container)" or the runtime's own ID.
 	By string `json:"by"`
+	// Pod is the pod that the holder is part of, as "namespace/name"; empty for what belongs to none.
+	Pod string `json:"pod,omitempty"`
 	// State is the holder's state as the runtime says it ("running", "exited"), empty where it has none.
 	State string `json:"state,omitempty"`
 	// Refs is everything the runtime said about which image it is: references, digests and IDs.

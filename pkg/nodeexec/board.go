@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -28,6 +29,8 @@ type board struct {
 	// pods are by the name of their Job, troubles (the messages of events) by the name of the Job or pod.
 	pods     map[string]*corev1.Pod
 	troubles map[string]string
+	// denied is why the pods cannot be watched at all.
+	denied error
 	// changed is closed, and made anew, whenever something on the board changes.
 	changed chan struct{}
 }
@@ -55,9 +58,23 @@ func watch(ctx context.Context, client kubernetes.Interface, namespace, run stri
 			cancel()
 			return nil, fmt.Errorf("watching pods: %w", err)
 		}
+		if err := informer.SetWatchErrorHandlerWithContext(b.watchErrorHandler(informer == pods)); err != nil {
+			cancel()
+			return nil, fmt.Errorf("watching pods: %w", err)
+		}
 		go informer.RunWithContext(ctx)
 	}
 	return b, nil
+}
+
+// watchErrorHandler gives up on pods that may not be watched: waiting for them would never end. Anything else is tried again,
+// and without events only the reason of a refusal is missing.
+func (b *board) watchErrorHandler(pods bool) cache.WatchErrorHandlerWithContext {
+	return func(_ context.Context, _ *cache.Reflector, err error) {
+		if pods && apierrors.IsForbidden(err) {
+			b.change(func() { b.denied = fmt.Errorf("watching pods: %w; the ClusterRole imageclean-runner grants it", err) })
+		}
+	}
 }
 
 func (b *board) podHandler() cache.ResourceEventHandler {
@@ -100,7 +117,7 @@ func (b *board) wait(ctx context.Context, job string, tasks []string, say func(s
 	said, seen := "", false
 	for {
 		b.mu.Lock()
-		pod, changed, refusal, mount := b.pods[job], b.changed, b.troubles[job], ""
+		pod, changed, denied, refusal, mount := b.pods[job], b.changed, b.denied, b.troubles[job], ""
 		if pod != nil {
 			mount = b.troubles[pod.Name]
 		}
@@ -108,6 +125,8 @@ func (b *board) wait(ctx context.Context, job string, tasks []string, say func(s
 
 		waiting := "waiting for its pod"
 		switch {
+		case denied != nil:
+			return nil, denied
 		case pod == nil && refusal != "":
 			return nil, &RefusedError{Message: refusal}
 		case pod == nil && seen:
@@ -168,6 +187,17 @@ func (e *RefusedError) Error() string {
 	return text
 }
 
+// StartError is a container of ours that a node cannot start.
+type StartError struct{ Container, Pod, Image, Reason, Message string }
+
+func (e *StartError) Error() string {
+	text := fmt.Sprintf("container %s of its pod %s cannot start: %s: %s", e.Container, e.Pod, e.Reason, e.Message)
+	if strings.Contains(e.Reason, "Image") {
+		text += fmt.Sprintf("; the node has to be able to pull %s: --registry and --image-pull-secret say how", e.Image)
+	}
+	return text
+}
+
 // hopeless are the reasons of a waiting container that do not go away by waiting.
 var hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
@@ -189,7 +219,7 @@ func judge(pod *corev1.Pod, tasks []string, mount string) (ready bool, waiting s
 		case state.Terminated != nil:
 			return false, "", fmt.Errorf("container %s of its pod %s ended: %s (exit code %d)", status.Name, pod.Name, state.Terminated.Reason, state.Terminated.ExitCode)
 		case state.Waiting != nil && slices.Contains(hopeless, state.Waiting.Reason):
-			return false, "", fmt.Errorf("container %s of its pod %s cannot start: %s: %s", status.Name, pod.Name, state.Waiting.Reason, state.Waiting.Message)
+			return false, "", &StartError{Container: status.Name, Pod: pod.Name, Image: status.Image, Reason: state.Waiting.Reason, Message: state.Waiting.Message}
 		case state.Waiting != nil && state.Waiting.Message != "":
 			waiting = state.Waiting.Reason + ": " + state.Waiting.Message
 		}

@@ -59,15 +59,22 @@ func exec[T any](ctx context.Context, f *Fleet, pod *corev1.Pod, container, verb
 	silence := time.AfterFunc(node.HeartbeatTimeout, func() { cancel(errSilent) })
 	defer silence.Stop()
 	readErr := node.ReadAnswer(answer, verb, each, func() { silence.Reset(node.HeartbeatTimeout) })
-	// The answer is complete, or will never be: closing stdin and stdout lets the verb and the stream end.
+	// The answer is complete, or will never be: the end of its input ends the verb, and with it the stream.
 	_ = requestWriter.Close()
-	_ = answer.Close()
 	if readErr == nil {
+		hangUp := time.AfterFunc(hangUpTimeout, func() { cancel(nil) })
+		defer hangUp.Stop()
+		_, _ = io.Copy(io.Discard, answer)
+		<-streamed
 		return nil
 	}
+	_ = answer.Close()
 	cancel(readErr)
 	return &ExecError{Verb: verb, Err: rootCause(ctx, readErr, <-streamed), Stderr: stderr.String()}
 }
+
+// hangUpTimeout is how long a stream may take to end after its answer has.
+const hangUpTimeout = 5 * time.Second
 
 var errSilent = errors.New("the node has not been heard of for " + node.HeartbeatTimeout.String())
 

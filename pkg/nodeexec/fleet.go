@@ -47,7 +47,7 @@ type Fleet struct {
 	board *board
 
 	mu   sync.Mutex
-	jobs map[string]string // by node: the Job that was created, in tasks named there
+	jobs map[string]string // by node: the Job that was created there
 }
 
 // NewFleet returns a fleet for these nodes. It starts to watch for the pods of its run; nothing is created yet.
@@ -125,6 +125,7 @@ func (f *Fleet) pod(ctx context.Context, name string, tasks ...string) (*corev1.
 	if err != nil || created {
 		return pod, err
 	}
+	say("its pod runs")
 	return pod, f.extend(ctx, job)
 }
 

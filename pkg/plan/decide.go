@@ -49,7 +49,8 @@ func Decide(in Input) *Plan {
 	images := join(in.Nodes)
 	index := newIndex(images)
 	byNode, unbound := usersByNode(in.Users)
-	references := index.holders(unbound)
+	references := holders{}
+	references.addUsers(index, unbound)
 
 	p := &Plan{Policy: in.Policy, Nodes: make([]Node, len(in.Nodes)), Images: make([]Image, len(images))}
 	verdicts := make([]imageReasons, len(images))
@@ -69,21 +70,22 @@ func Decide(in Input) *Plan {
 
 // decideNode adds the copies that node n has.
 func (p *Plan) decideNode(n int, inv *node.Inventory, index *index, pods []User, verdicts []imageReasons) {
-	holders := index.holders(pods)
+	held := holders{}
 	for _, use := range inv.Uses {
-		holder := describeUse(use)
+		by := holder{text: describeUse(use), pod: use.Pod}
 		if use.ImageID != "" {
-			holders.add(index.resolve(use.ImageID), holder)
+			held.add(index.resolve(use.ImageID), by)
 		}
 		for _, ref := range use.Refs {
-			holders.add(index.resolve(ref), holder)
+			held.add(index.resolve(ref), by)
 		}
 	}
+	held.addUsers(index, pods)
 	for _, found := range inv.Images {
 		i := index.byID[found.ID]
 		img := &p.Images[i]
 		c := Copy{Node: n, PulledAt: found.PulledAt, Decision: Keep}
-		local := decideCopy(p.Policy, found, inv.Runtime.Time, holders[i])
+		local := decideCopy(p.Policy, found, inv.Runtime.Time, held[i])
 		switch common := verdicts[i]; {
 		case len(local) > 0:
 			c.Reasons = mergeReasons(local, common.keep)
@@ -103,7 +105,7 @@ func (p *Plan) decideNode(n int, inv *node.Inventory, index *index, pods []User,
 // imageReasons are the reasons that hold for an image wherever it is. remove is why it goes where nothing keeps it.
 type imageReasons struct{ keep, remove []Reason }
 
-func decideImage(in Input, img *Image, references []string) imageReasons {
+func decideImage(in Input, img *Image, references []holder) imageReasons {
 	var r imageReasons
 	keep := func(code Code, source, format string, args ...any) {
 		r.keep = append(r.keep, Reason{Code: code, Message: fmt.Sprintf(format, args...), Source: source})
@@ -172,10 +174,10 @@ func judge(policy Policy, v *scan.Verdict) (Code, string) {
 }
 
 // decideCopy gives the reasons that hold for one image on one node, whose clock says now.
-func decideCopy(policy Policy, found node.Image, now time.Time, holders []string) []Reason {
+func decideCopy(policy Policy, found node.Image, now time.Time, held []holder) []Reason {
 	var reasons []Reason
-	if len(holders) > 0 {
-		reasons = append(reasons, Reason{Code: InUse, Message: "used by " + enumerate(holders)})
+	if len(held) > 0 {
+		reasons = append(reasons, Reason{Code: InUse, Message: "used by " + enumerate(held)})
 	}
 	if found.Pinned {
 		reasons = append(reasons, Reason{Code: Pinned, Message: "the runtime pins it"})
@@ -228,13 +230,4 @@ func describeUse(use node.Use) string {
 		text += ", " + use.State
 	}
 	return text
-}
-
-// enumerate names the first few and counts the rest, so that an image used a thousand times still has a readable reason.
-func enumerate(all []string) string {
-	const most = 3
-	if len(all) <= most {
-		return strings.Join(all, "; ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(all[:most], "; "), len(all)-most)
 }

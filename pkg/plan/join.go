@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -117,26 +118,47 @@ func unionInts(a, b []int) []int {
 	return slices.Compact(all)
 }
 
+// holder is one that holds an image, and the pod it is part of, if any.
+type holder struct{ text, pod string }
+
 // holders are, by image, those that hold it, each once.
-type holders map[int][]string
+type holders map[int][]holder
 
 // add is called for one holder after the other, so that a look at the last one finds a repetition.
-func (h holders) add(images []int, holder string) {
+func (h holders) add(images []int, by holder) {
 	for _, i := range images {
-		if all := h[i]; len(all) == 0 || all[len(all)-1] != holder {
-			h[i] = append(all, holder)
+		if all := h[i]; len(all) == 0 || all[len(all)-1] != by {
+			h[i] = append(all, by)
 		}
 	}
 }
 
-func (x *index) holders(users []User) holders {
-	h := holders{}
+// addUsers adds pods or workloads. A pod of which a part holds the image already says nothing new.
+func (h holders) addUsers(x *index, users []User) {
 	for _, user := range users {
+		by := holder{text: user.String(), pod: user.Namespace + "/" + user.Name}
 		for _, ref := range user.Refs {
-			h.add(x.resolve(ref), user.String())
+			for _, i := range x.resolve(ref) {
+				if !slices.ContainsFunc(h[i], func(other holder) bool { return user.Node != "" && other.pod == by.pod }) {
+					h.add([]int{i}, by)
+				}
+			}
 		}
 	}
-	return h
+}
+
+// enumerate names the first few and counts the rest, so that an image used a thousand times still has a readable reason.
+func enumerate(all []holder) string {
+	const most = 3
+	var texts []string
+	for _, by := range all[:min(len(all), most)] {
+		texts = append(texts, by.text)
+	}
+	text := strings.Join(texts, "; ")
+	if len(all) > most {
+		text += fmt.Sprintf(" and %d more", len(all)-most)
+	}
+	return text
 }
 
 // usersByNode splits users into the pods that are bound to a node and the rest.

@@ -58,7 +58,8 @@ func (p *progress) observe(e clean.Event) {
 	p.status[e.Node] = e
 	delete(p.wait, e.Node)
 	p.dirty = true
-	if p.terminal == nil && !p.quiet && (!known || before.Stage != e.Stage) {
+	// What a node is waiting for while it is listed is told by waiting.
+	if p.terminal == nil && !p.quiet && before.Stage != e.Stage && e.Stage != clean.Listing {
 		fmt.Fprintln(p.out, printable(describe(e, "")))
 	}
 }
@@ -111,10 +112,7 @@ func (p *progress) stop() {
 func describe(e clean.Event, waiting string) string {
 	switch e.Stage {
 	case clean.Listing:
-		if waiting != "" {
-			return e.Node + ": " + waiting
-		}
-		return e.Node + ": listing images"
+		return e.Node + ": " + waiting
 	case clean.Listed:
 		return fmt.Sprintf("%s: listed %d images", e.Node, e.Total)
 	case clean.Removing:
@@ -122,7 +120,7 @@ func describe(e clean.Event, waiting string) string {
 	case clean.Finished:
 		return fmt.Sprintf("%s: done with %d images", e.Node, e.Total)
 	case clean.Failed:
-		return e.Node + ": failed: " + e.Message
+		return e.Node + ": failed" // why is told when everything has ended
 	}
 	return e.Node
 }

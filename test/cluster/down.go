@@ -69,11 +69,7 @@ func down(ctx context.Context) error {
 
 // lockState keeps two programs from starting or ending the cluster at once.
 func lockState() (unlock func(), err error) {
-	cache, err := cacheDir()
-	if err != nil {
-		return nil, err
-	}
-	return lock(filepath.Join(cache, "cluster.lock"))
+	return lock("/run/imageclean-testcluster.lock")
 }
 
 // heldNamespaces returns the machines' namespaces, as /proc/PID/ns has them.
