@@ -78,7 +78,7 @@ $(GOLANGCI_LINT):
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint and gofmt, in every module with code of ours
-	@test -z "$$(gofmt -l cmd pkg test tools | tee /dev/stderr)"
+	@bad=$$(gofmt -l cmd pkg test tools) && test -z "$$bad" || { echo "not as gofmt would have it: $$bad"; exit 1; }
 	@failed=; for m in $(LINT_MODULES); do \
 		echo "lint $$m"; (cd $$m && $(GOLANGCI_LINT) run ./...) || failed=1; done; test -z "$$failed"
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +52,7 @@ func startContainerd(t testing.TB) *daemon {
 		}
 	}
 	// A socket's path may have 107 bytes, which the test's own folder can exceed.
-	dir, err := os.MkdirTemp("/tmp", "ic")
+	dir, err := os.MkdirTemp("/tmp", "ic") //nolint:usetesting // too long a path otherwise
 	check(t, err)
 	d.dir, d.socket = dir, filepath.Join(dir, "c.sock")
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
@@ -239,8 +238,6 @@ func eventually(t testing.TB, what string, done func() bool) {
 func (d *daemon) names() []string {
 	return strings.Fields(d.ctr("images", "ls", "-q"))
 }
-
-func (d *daemon) has(ref string) bool { return slices.Contains(d.names(), ref) }
 
 func check(t testing.TB, err error) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
@@ -222,14 +223,11 @@ func (r *remover) wantedImages(ctx context.Context) (map[string]string, error) {
 
 // report tells the container's own log what became of a target.
 func (r *remover) report(target node.Target, outcome node.Outcome) {
-	line := string(outcome.State) + " " + target.ID
 	names := target.Names
 	if len(names) == 0 {
 		names = target.Digests
 	}
-	for _, name := range names {
-		line += " " + name
-	}
+	line := strings.Join(append([]string{string(outcome.State), target.ID}, names...), " ")
 	if outcome.Code != "" {
 		line += " " + outcome.Code
 	}

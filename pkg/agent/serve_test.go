@@ -114,7 +114,7 @@ func TestServe_StopsHalfAMinuteAfterTheLastHeartbeat(t *testing.T) {
 		if err := <-verb; !errors.Is(err, errDriverSilent) || time.Since(start) != node.HeartbeatTimeout {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
-		<-answer
+		_ = <-answer
 		if *beats < 13 {
 			t.Errorf("%d heartbeats in 130 seconds", *beats)
 		}
@@ -131,7 +131,7 @@ func TestServe_StopsWhenNoRequestArrives(t *testing.T) {
 		if err := <-verb; !errors.Is(err, errDriverSilent) {
 			t.Error(err)
 		}
-		<-answer
+		_ = <-answer
 		_, _ = hangUp.Close(), d.stdin.CloseWithError(io.EOF)
 		_ = d.config.Stdin.(*io.PipeReader).Close()
 		_ = d.stdout.Close()
@@ -172,8 +172,8 @@ func TestServe_RenewsTheLeaseAtEachHeartbeat(t *testing.T) {
 			}
 		}
 		_ = d.stdin.Close()
-		<-verb
-		<-answer
+		_ = <-verb
+		_ = <-answer
 	})
 }
 
@@ -185,7 +185,7 @@ func TestServe_FailsWithoutALease(t *testing.T) {
 		if err := <-verb; !errors.Is(err, os.ErrNotExist) {
 			t.Error(err)
 		}
-		<-answer
+		_ = <-answer
 		_ = d.config.Stdin.(*io.PipeReader).Close()
 	})
 }

@@ -40,7 +40,7 @@ func (c *cri) imageFS(ctx context.Context) (node.Disk, error) {
 	return disk, nil
 }
 
-func toBytes(n uint64) int64 { return int64(min(n, 1<<62)) } //nolint:gosec // bounded
+func toBytes(n uint64) int64 { return int64(min(n, 1<<62)) }
 
 // gauge notes what there is to be freed by removing the images with these IDs.
 func (c *cri) gauge(ctx context.Context, ids []string) (gauge, error) {

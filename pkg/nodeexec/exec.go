@@ -9,9 +9,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
@@ -65,7 +65,7 @@ func exec[T any](ctx context.Context, f *Fleet, pod *corev1.Pod, container, verb
 		hangUp := time.AfterFunc(hangUpTimeout, func() { cancel(nil) })
 		defer hangUp.Stop()
 		_, _ = io.Copy(io.Discard, answer)
-		<-streamed
+		_ = <-streamed // the answer came whole: how its stream ends changes nothing
 		return nil
 	}
 	_ = answer.Close()
@@ -80,8 +80,7 @@ var errSilent = errors.New("the node has not been heard of for " + node.Heartbea
 
 // rootCause picks, of what a broken step leaves behind, the error that says why.
 func rootCause(ctx context.Context, readErr, streamErr error) error {
-	var remote *node.RemoteError
-	if errors.As(readErr, &remote) {
+	if _, ok := errors.AsType[*node.RemoteError](readErr); ok {
 		return readErr
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, readErr) {

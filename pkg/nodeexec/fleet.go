@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
@@ -165,7 +164,7 @@ func (f *Fleet) Release(ctx context.Context) error {
 	group.SetLimit(32)
 	for _, job := range jobs {
 		group.Go(func() error {
-			options := metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)}
+			options := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
 			err := f.Client.BatchV1().Jobs(f.Namespace).Delete(ctx, job, options)
 			if err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("deleting job %s/%s: %w", f.Namespace, job, err)

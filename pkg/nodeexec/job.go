@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 )
 
 // Containers of a node pod.
@@ -74,9 +73,9 @@ func (c *Config) job(n Node, tasks []string) *batchv1.Job {
 	return &batchv1.Job{
 		ObjectMeta: meta,
 		Spec: batchv1.JobSpec{
-			BackoffLimit:            ptr.To[int32](0),
-			ActiveDeadlineSeconds:   ptr.To(int64(startDeadline.Seconds())),
-			TTLSecondsAfterFinished: ptr.To(int32(finishedTTL.Seconds())),
+			BackoffLimit:            new(int32(0)),
+			ActiveDeadlineSeconds:   new(int64(startDeadline.Seconds())),
+			TTLSecondsAfterFinished: new(int32(finishedTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
 				Spec:       c.podSpec(n, tasks),
@@ -91,11 +90,11 @@ func (c *Config) podSpec(n Node, tasks []string) corev1.PodSpec {
 		NodeName:                      n.Name,
 		Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 		RestartPolicy:                 corev1.RestartPolicyNever,
-		TerminationGracePeriodSeconds: ptr.To[int64](5),
-		AutomountServiceAccountToken:  ptr.To(false),
-		EnableServiceLinks:            ptr.To(false),
+		TerminationGracePeriodSeconds: new(int64(5)),
+		AutomountServiceAccountToken:  new(false),
+		EnableServiceLinks:            new(false),
 		SecurityContext: &corev1.PodSecurityContext{
-			RunAsUser:      ptr.To[int64](0),
+			RunAsUser:      new(int64(0)),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			// The type that may talk to the runtime's socket on hosts that enforce SELinux.
 			SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"},
@@ -105,7 +104,7 @@ func (c *Config) podSpec(n Node, tasks []string) corev1.PodSpec {
 			{Name: "tmp", VolumeSource: emptyDir("16Mi")},
 			// A wrong path fails here, early and readably, instead of becoming an empty folder.
 			{Name: "runtime", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{
-				Path: n.Socket, Type: ptr.To(corev1.HostPathSocket),
+				Path: n.Socket, Type: new(corev1.HostPathSocket),
 			}}},
 		},
 	}
@@ -134,8 +133,8 @@ func (c *Config) container(task string) corev1.Container {
 			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("128Mi")},
 		},
 		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false),
-			ReadOnlyRootFilesystem:   ptr.To(true),
+			AllowPrivilegeEscalation: new(false),
+			ReadOnlyRootFilesystem:   new(true),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
 		VolumeMounts: []corev1.VolumeMount{

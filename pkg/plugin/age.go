@@ -14,7 +14,7 @@ func (v ageValue) String() string {
 	if v.set == nil || *v.set == nil {
 		return ""
 	}
-	return (**v.set).String()
+	return (*v.set).String()
 }
 
 func (v ageValue) Type() string { return "duration" }

@@ -30,12 +30,10 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, d *report.Documen
 	fmt.Fprintf(out, "\nRemove %s from %s? Type %q to do so: ",
 		plural(d.Summary.Remove, "image"), plural(nodes, "node"), printable(word))
 	line := make(chan string, 1)
-	failed := make(chan error, 1)
 	go func() {
 		text, err := bufio.NewReader(in).ReadString('\n')
-		if err != nil {
-			failed <- err
-			return
+		if err != nil { // the terminal is gone, or the person ended the input: that is no confirmation
+			text = ""
 		}
 		line <- text
 	}()
@@ -43,9 +41,6 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, d *report.Documen
 	case <-ctx.Done():
 		fmt.Fprintln(out)
 		return false, context.Cause(ctx)
-	case <-failed: // the terminal is gone, or the person ended the input: that is no confirmation
-		fmt.Fprintln(out)
-		return false, nil
 	case text := <-line:
 		return strings.TrimSpace(text) == word, nil
 	}

@@ -161,7 +161,7 @@ func (o *runOptions) Run(ctx context.Context) (err error) {
 	}
 	warnOfNodes(o.IOStreams, d.Nodes)
 	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s freed\n",
-		plural(d.Summary.Removed, "image"), d.Summary.Keep+d.Summary.Remove-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, bytes(d.Summary.FreedBytes))
+		plural(d.Summary.Removed, "image"), d.Summary.Keep+d.Summary.Remove-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, size(d.Summary.FreedBytes))
 	return outcomeErr(d.Outcome)
 }
 
@@ -176,7 +176,7 @@ func (o *runOptions) approve(ctx context.Context, s *session, planned *plan.Plan
 	}
 	warnOfNodes(o.IOStreams, d.Nodes)
 	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay\n",
-		plural(d.Summary.Remove, "image"), d.Summary.Remove+d.Summary.Keep, bytes(d.Summary.ReclaimableBytes), d.Summary.Keep)
+		plural(d.Summary.Remove, "image"), d.Summary.Remove+d.Summary.Keep, size(d.Summary.ReclaimableBytes), d.Summary.Keep)
 	switch {
 	case d.Outcome != clean.Planned:
 		if d.Summary.Remove == 0 || o.dryRun {
@@ -202,4 +202,4 @@ func (o *runOptions) approve(ctx context.Context, s *session, planned *plan.Plan
 	return ok, err
 }
 
-func bytes(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }

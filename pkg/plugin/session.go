@@ -16,7 +16,6 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
@@ -44,7 +43,7 @@ type sessionFlags struct {
 func newSessionFlags() *sessionFlags {
 	config := genericclioptions.NewConfigFlags(true)
 	// --namespace says where our pods go; what the kubeconfig says is meant for other things.
-	config.Namespace = ptr.To("")
+	config.Namespace = new("")
 	return &sessionFlags{config: config, timeout: time.Hour, parallelism: 50, registry: version.Registry}
 }
 

@@ -98,7 +98,7 @@ func (d *Document) table() *metav1.Table {
 			}
 		}
 	}
-	t.Rows = append(removed, kept...)
+	t.Rows = slices.Concat(removed, kept)
 	return t
 }
 

@@ -50,13 +50,13 @@ func (c *Cluster) Start(ctx context.Context, name string) error {
 	case "kube-apiserver":
 		return waitAPIServer(ctx)
 	case "containerd":
-		return waitFor(ctx, name, "unix", socketPath(nodeName))
+		return waitFor(ctx, p, "unix", socketPath(nodeName))
 	case "kubelet":
 		n, _, err := c.node(nodeName)
 		if err != nil {
 			return err
 		}
-		return waitFor(ctx, name, "tcp", n.address()+":10250")
+		return waitFor(ctx, p, "tcp", n.address()+":10250")
 	}
 	return nil
 }
@@ -69,9 +69,12 @@ func (c *Cluster) Restart(ctx context.Context, name string) error {
 	return c.Start(ctx, name)
 }
 
-// waitFor waits until the process called name accepts connections.
-func waitFor(ctx context.Context, name, network, address string) error {
-	return poll(ctx, name+" answers", func() error {
+// waitFor waits until the process accepts connections.
+func waitFor(ctx context.Context, p *process, network, address string) error {
+	return poll(ctx, p.Name+" answers", func() error {
+		if err := p.running(); err != nil {
+			return err
+		}
 		connection, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		if err != nil {
 			return err

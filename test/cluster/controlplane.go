@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"embed"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -151,7 +152,14 @@ func waitAPIServer(ctx context.Context) error {
 		Timeout:   5 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true},
 	}
+	server, err := loadProcess("kube-apiserver")
+	if err != nil {
+		return err
+	}
 	return poll(ctx, "the API server is ready", func() error {
+		if err := server.running(); err != nil {
+			return err
+		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, apiServer+"/readyz", http.NoBody)
 		if err != nil {
 			return err
@@ -168,13 +176,16 @@ func waitAPIServer(ctx context.Context) error {
 	})
 }
 
-// poll calls check until it returns nil or ctx ends; the error says what was
-// waited for and what check said last.
+// poll calls check until it returns nil, says that a process has ended, or ctx
+// ends; the error says what was waited for and what check said last.
 func poll(ctx context.Context, what string, check func() error) error {
 	for {
 		err := check()
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, errEnded) {
+			return fmt.Errorf("waiting until %s: %w", what, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -36,8 +36,8 @@ func (c *Cluster) Healthy(ctx context.Context) error {
 		return err
 	}
 	for _, p := range processes {
-		if !p.alive() {
-			return fmt.Errorf("%s is not running: see %s", p.Name, logPath(p.Name))
+		if err := p.running(); err != nil {
+			return err
 		}
 	}
 	client, err := c.Client()

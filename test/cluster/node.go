@@ -128,7 +128,7 @@ func startContainerd(ctx context.Context, p *programs, machine *process, n node)
 	if err := containerd.start(ctx); err != nil {
 		return err
 	}
-	if err := waitFor(ctx, containerd.Name, "unix", socketPath(n.name())); err != nil {
+	if err := waitFor(ctx, containerd, "unix", socketPath(n.name())); err != nil {
 		return err
 	}
 	_, err := machine.run(ctx, bin+"/ctr", "--namespace", "k8s.io", "images", "import", pauseArchive)

@@ -97,6 +97,18 @@ func (p *process) alive() bool {
 	return err == nil && started == p.Started
 }
 
+// errEnded is what nothing brings back: no process of the cluster is restarted
+// but by Start.
+var errEnded = errors.New("ended")
+
+// running returns nil if p runs, and else an error that says where to look.
+func (p *process) running() error {
+	if p.alive() {
+		return nil
+	}
+	return fmt.Errorf("%s has %w: see %s", p.Name, errEnded, logPath(p.Name))
+}
+
 // start starts p in its machine, detached from this program and from ctx, and
 // records it.
 func (p *process) start(ctx context.Context) error {

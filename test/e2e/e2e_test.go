@@ -102,12 +102,27 @@ func imageclean(t *testing.T, args ...string) result {
 
 // running is a plugin at work.
 type running struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	stdout bytes.Buffer
+	t              *testing.T
+	cmd            *exec.Cmd
+	stdout, stderr output
+}
 
-	mu     sync.Mutex
-	stderr bytes.Buffer
+// output can be read while it is written.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 func start(t *testing.T, args ...string) *running {
@@ -119,26 +134,11 @@ func start(t *testing.T, args ...string) *running {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	r := &running{t: t, cmd: exec.CommandContext(ctx, path, args...)}
-	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, (*stderrOf)(r)
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// stderrOf lets a test read what was said so far.
-type stderrOf running
-
-func (s *stderrOf) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stderr.Write(p)
-}
-
-func (r *running) said() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stderr.String()
 }
 
 func (r *running) wait() result {
@@ -147,7 +147,7 @@ func (r *running) wait() result {
 	if err := r.cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		r.t.Fatal(err)
 	}
-	return result{stdout: r.stdout.String(), stderr: r.said(), code: r.cmd.ProcessState.ExitCode()}
+	return result{stdout: r.stdout.String(), stderr: r.stderr.String(), code: r.cmd.ProcessState.ExitCode()}
 }
 
 func wantCode(t *testing.T, r result, code int) {

@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"context"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
+)
+
+func TestRun_LeavesNothingBehindWhenItIsInterrupted(t *testing.T) {
+	lay(t)
+	for name, test := range map[string]struct {
+		said   string // what it says on stderr when it is time
+		signal syscall.Signal
+	}{
+		"before its pods start":       {": waiting for its pod", syscall.SIGINT},
+		"while its pods start":        {": starting its pod", syscall.SIGINT},
+		"while it lists images":       {": its pod runs", syscall.SIGINT},
+		"when it has listed images":   {": listed ", syscall.SIGTERM},
+		"while it removes images":     {": removing ", syscall.SIGINT},
+		"when its terminal is closed": {": its pod runs", syscall.SIGHUP},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dumpOnFailure(t)
+			r := start(t, "run", "--no-scan", "--yes", age, "--image", scene.Stale[0])
+			r.until(test.said)
+			if err := r.cmd.Process.Signal(test.signal); err != nil {
+				t.Fatal(err)
+			}
+			signalled := time.Now()
+			ended := r.wait()
+			wantCode(t, ended, 130)
+			if took := time.Since(signalled); took > 20*time.Second {
+				t.Errorf("it took %s to end", took)
+			}
+			if !contains(ended.stderr, "interrupted") && !contains(ended.stderr, "canceled") {
+				t.Errorf("it does not say that it was interrupted: %s", ended)
+			}
+			wantNothingLeft(t)
+		})
+	}
+}
+
+// until waits for the plugin to say something, or to end.
+func (r *running) until(what string) {
+	r.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !strings.Contains(r.stderr.String(), what) {
+		if time.Now().After(deadline) {
+			_ = r.cmd.Process.Kill()
+			r.t.Fatalf("it never said %q: %s", what, r.wait())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestRun_LeavesNothingBehindWhenItFails(t *testing.T) {
+	needBed(t)
+	dumpOnFailure(t)
+	node := bed.Nodes()[0]
+	for name, test := range map[string]struct {
+		args []string
+		said string
+		code int
+	}{
+		"its image is not there":            {[]string{"--registry", "registry.invalid/nowhere"}, "--registry", 1},
+		"the runtime's socket is elsewhere": {[]string{"--runtime-socket", "/run/no.sock"}, "--runtime-socket", 1},
+		"it takes too long":                 {[]string{"--registry", "registry.invalid/nowhere", "--timeout", "1s"}, "--timeout 1s", 1},
+		"there is no such namespace":        {[]string{"-n", "no-such-namespace"}, "no-such-namespace", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := imageclean(t, append([]string{"run", "--no-scan", "--dry-run", node}, test.args...)...)
+			wantCode(t, r, test.code)
+			if !contains(r.stderr, test.said) {
+				t.Errorf("stderr does not say %q: %s", test.said, r)
+			}
+			wantNothingLeft(t)
+		})
+	}
+}
+
+func TestRun_DoesNothingWhenAnExclusionCannotBeRead(t *testing.T) {
+	lay(t)
+	before := imageNames(t, bed.Nodes()[0])
+	mend := breakExclusion(t, `{"exclude": ["docker.io/base/*"]}`)
+	r := imageclean(t, "run", "--no-scan", "--yes", age)
+	mend()
+	wantCode(t, r, 1)
+	if !contains(r.stderr, "kube-system/broken") || !contains(r.stderr, `"exclude"`) {
+		t.Errorf("it does not say what is wrong, and where: %s", r)
+	}
+	if now := imageNames(t, bed.Nodes()[0]); !slices.Equal(now, before) {
+		t.Errorf("the node had %v and has %v", before, now)
+	}
+	wantNothingLeft(t)
+}
+
+// breakExclusion adds a ConfigMap of exclusions with this document, and returns what takes it away.
+func breakExclusion(t *testing.T, document string) func() {
+	t.Helper()
+	maps := client.CoreV1().ConfigMaps(metav1.NamespaceSystem)
+	_, err := maps.Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "broken", Labels: map[string]string{"eraser.sh/exclude.list": "true"}},
+		Data:       map[string]string{"a.json": document},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := maps.Delete(context.WithoutCancel(t.Context()), "broken", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestRun_AsksAPersonAtATerminal types at the prompt, in a terminal that script(1) makes.
+func TestRun_AsksAPersonAtATerminal(t *testing.T) {
+	lay(t)
+	node := bed.Nodes()[0]
+	command := "../../bin/kubectl-imageclean run --no-scan " + age + " --image " + scene.Stale[0] + " " + node
+	ask := func(typed string) string {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "script", "-qec", command, "/dev/null")
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out output
+		cmd.Stdout = &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for !contains(out.String(), "to do so: ") && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+		// While the person thinks, nothing of ours is on the nodes.
+		wantNothingLeft(t)
+		if _, err := stdin.Write([]byte(typed)); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		return out.String()
+	}
+	if said := ask("no\n"); !contains(said, "not confirmed") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
+		t.Errorf("after a no it says %q", said)
+	}
+	if said := ask("\x03"); !contains(said, "interrupted") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
+		t.Errorf("after ctrl+c it says %q", said)
+	}
+	if said := ask("yes\n"); !contains(said, "removed 1 image") || slices.Contains(imageNames(t, node), scene.Stale[0]) {
+		t.Errorf("after a yes it says %q", said)
+	}
+	wantNothingLeft(t)
+}
