@@ -80,20 +80,40 @@ func parseImages(table string) ([]Image, error) {
 // Pull pulls an image onto a node the way the kubelet does, through CRI, and
 // returns its ID.
 func (c *Cluster) Pull(ctx context.Context, node, ref string) (id string, err error) {
-	if _, _, err := c.node(node); err != nil {
-		return "", err
-	}
-	connection, err := grpc.NewClient("unix://"+socketPath(node), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return "", err
-	}
-	defer connection.Close()
-	response, err := criapi.NewImageServiceClient(connection).PullImage(ctx,
-		&criapi.PullImageRequest{Image: &criapi.ImageSpec{Image: ref}})
+	err = c.imageService(node, func(service criapi.ImageServiceClient) error {
+		response, err := service.PullImage(ctx, &criapi.PullImageRequest{Image: &criapi.ImageSpec{Image: ref}})
+		id = response.GetImageRef()
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("pulling %s onto %s: %w", ref, node, err)
 	}
-	return response.ImageRef, nil
+	return id, nil
+}
+
+// Remove removes an image from a node through CRI, whatever uses it.
+func (c *Cluster) Remove(ctx context.Context, node, ref string) error {
+	err := c.imageService(node, func(service criapi.ImageServiceClient) error {
+		_, err := service.RemoveImage(ctx, &criapi.RemoveImageRequest{Image: &criapi.ImageSpec{Image: ref}})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("removing %s from %s: %w", ref, node, err)
+	}
+	return nil
+}
+
+// imageService calls do with a node's CRI.
+func (c *Cluster) imageService(node string, do func(criapi.ImageServiceClient) error) error {
+	if _, _, err := c.node(node); err != nil {
+		return err
+	}
+	connection, err := grpc.NewClient("unix://"+socketPath(node), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	return do(criapi.NewImageServiceClient(connection))
 }
 
 // Import loads an image archive into a node's containerd. Imported images have

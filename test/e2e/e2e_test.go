@@ -48,8 +48,12 @@ func connect(ctx context.Context) error {
 	if client, err = bed.Client(); err != nil {
 		return err
 	}
+	archive, err := filepath.Abs("../../dist/images/node.tar")
+	if err != nil {
+		return err
+	}
 	for _, node := range bed.Nodes() {
-		err := bed.Import(ctx, node, filepath.Join("..", "..", "dist", "images", "node.tar"))
+		err := bed.Import(ctx, node, archive)
 		if errors.Is(err, cluster.ErrUnsupported) {
 			return nil // such a cluster pulls our image
 		}

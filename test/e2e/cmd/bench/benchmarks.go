@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// promise is a figure of a Go benchmark that has a target.
+type promise struct{ benchmark, unit, what, target string }
+
+var promises = []promise{
+	{"BenchmarkVerbs/inventory", "MiB-peak", "imageclean-node, peak memory of an inventory with 300 images", "<= 64 MiB"},
+	{"BenchmarkVerbs/remove", "MiB-peak", "imageclean-node, peak memory of a removal with 300 images", "<= 64 MiB"},
+	{"BenchmarkDecide", "s/op", "plan.Decide, 5,000 nodes x 150 images, 20,000 distinct", "<= 2 s"},
+	{"BenchmarkDecide", "MiB-live", "  inventories and plan in memory", "<= 512 MiB"},
+}
+
+// benchmarks runs the Go benchmarks behind the promises.
+func benchmarks(ctx context.Context, root string) ([]figure, error) {
+	command := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=Verbs/(inventory|remove)|Decide$", "-benchtime=3x", "./pkg/agent", "./pkg/plan")
+	command.Dir = root
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, os.Stderr
+	if err := command.Run(); err != nil {
+		return nil, fmt.Errorf("running the Go benchmarks: %w\n%s", err, out.String())
+	}
+	var figures []figure
+	for _, p := range promises {
+		value, err := metric(out.String(), p.benchmark, p.unit)
+		if err != nil {
+			return figures, err
+		}
+		unit, _, _ := strings.Cut(strings.TrimSuffix(p.unit, "/op"), "-")
+		figures = append(figures, figure{p.what, fmt.Sprintf("%.1f %s", value, unit), p.target})
+	}
+	return figures, nil
+}
+
+// metric finds one figure in what go test prints: "BenchmarkDecide-2   3   1464386394 ns/op   203.6 MiB-live".
+func metric(output, benchmark, unit string) (float64, error) {
+	for line := range strings.Lines(output) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || strings.TrimRight(strings.TrimRight(fields[0], "0123456789"), "-") != benchmark {
+			continue
+		}
+		for i := 3; i < len(fields); i++ {
+			if fields[i] == unit {
+				return strconv.ParseFloat(fields[i-1], 64)
+			}
+		}
+	}
+	return 0, fmt.Errorf("reading the benchmarks: no %s of %s in\n%s", unit, benchmark, output)
+}

@@ -1,0 +1,68 @@
+// Command bench measures what the project promises and prints each figure beside its target, in one run. Times depend on the machine,
+// so they are measured against something that the same machine does in the same run, and nothing here fails because of one.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/imageclean/kubectl-imageclean/test/cluster"
+)
+
+// figure is one line of the table.
+type figure struct{ what, measured, target string }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	figures, err := measure(ctx)
+	stop()
+	out := tabwriter.NewWriter(os.Stdout, 0, 8, 3, ' ', 0)
+	fmt.Fprintln(out, "\nWHAT\tMEASURED\tTARGET")
+	for _, f := range figures {
+		fmt.Fprintf(out, "%s\t%s\t%s\n", f.what, f.measured, f.target)
+	}
+	_ = out.Flush()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func measure(ctx context.Context) ([]figure, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
+	}
+	c, err := cluster.FromKubeconfig(ctx, os.Getenv("KUBECONFIG"))
+	if err != nil {
+		return nil, err
+	}
+	var figures []figure
+	for _, part := range []func() ([]figure, error){
+		func() ([]figure, error) { return imageSize(root) },
+		func() ([]figure, error) { return pass(ctx, c, root) },
+		func() ([]figure, error) { return benchmarks(ctx, root) },
+	} {
+		more, err := part()
+		figures = append(figures, more...)
+		if err != nil {
+			return figures, err
+		}
+	}
+	return figures, nil
+}
+
+// imageSize is what a node pulls: the archive's layers are compressed as they are in a registry.
+func imageSize(root string) ([]figure, error) {
+	info, err := os.Stat(filepath.Join(root, "dist/images/node.tar"))
+	if err != nil {
+		return nil, err
+	}
+	return []figure{{"imageclean-node image, compressed", mib(float64(info.Size()) / (1 << 20)), "<= 15 MiB"}}, nil
+}
+
+func mib(n float64) string { return fmt.Sprintf("%.1f MiB", n) }
