@@ -21,6 +21,7 @@ const usage = `usage: imageclean-node VERB [--lease PATH] [--log PATH] [--socket
   hold       keep the container running until the lease is two minutes old
   inventory  list images and what uses them
   remove     remove images after checking each again
+  release    end the container
   version    print the version
 
 inventory and remove read a length-prefixed JSON request from stdin, then heartbeats, and answer in lines of JSON. They
@@ -58,6 +59,8 @@ func Run(ctx context.Context, args []string, config Config, stderr io.Writer) er
 		return Inventory(ctx, config)
 	case node.VerbRemove:
 		return Remove(ctx, config)
+	case node.VerbRelease:
+		return Release(ctx)
 	}
 	fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
 	return ErrUsage

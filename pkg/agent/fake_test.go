@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
@@ -26,6 +27,7 @@ type fake struct {
 	onUses   func(*fake)
 	onRemove func(*fake)
 	asked    int
+	mu       sync.Mutex // of what remove changes: it is called for several images at once
 }
 
 var _ runtime = (*fake)(nil)
@@ -90,6 +92,8 @@ func (f *fake) remove(ctx context.Context, handle string) error {
 	if f.failRemove != nil {
 		return f.failRemove
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.removed = append(f.removed, handle)
 	if !slices.Contains(f.sticky, handle) {
 		f.stored = slices.DeleteFunc(f.stored, func(img storedImage) bool { return img.handle == handle })

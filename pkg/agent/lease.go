@@ -58,6 +58,35 @@ func Hold(ctx context.Context, lease string, log *Log) error {
 	}
 }
 
+// releasePatience is how long hold may take to end.
+const releasePatience = 5 * time.Second
+
+// Release tells hold, the first process of this container, to end. With that process ends everything in the container, the
+// caller included: Release returns only when it failed.
+func Release(ctx context.Context) error {
+	// Anywhere else the first process is somebody else's.
+	first, err := os.Readlink("/proc/1/exe")
+	if err != nil {
+		return fmt.Errorf("looking at the container's first process: %w", err)
+	}
+	own, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("looking at the own program: %w", err)
+	}
+	if first != own {
+		return fmt.Errorf("ending the container: its first process is %s, not %s", first, own)
+	}
+	if err := syscall.Kill(1, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("ending the container: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(releasePatience):
+		return fmt.Errorf("ending the container: hold has not ended in %s", releasePatience)
+	}
+}
+
 func createLease(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {

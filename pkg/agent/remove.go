@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
@@ -28,7 +29,7 @@ type remover struct {
 	resolver  *resolver
 	// handles are what the runtime calls the images that it listed last, by ID.
 	handles map[string]string
-	// listed says that the last listing was made after the previous target was dealt with.
+	// listed says that the last listing was made after the previous group was dealt with.
 	listed bool
 }
 
@@ -71,20 +72,24 @@ func remove(ctx context.Context, rt runtime, request node.RemoveRequest, log *Lo
 	return send(node.Result{Freed: &space})
 }
 
-// all deals with one target after the other and returns the IDs of those that were removed. It stops between two when ctx
-// ends, and at the first check that cannot be made.
+// parallelRemovals is how many images are deleted at once. The runtime spends most of a deletion waiting for its disk, and
+// collects garbage once for all that end together.
+const parallelRemovals = 16
+
+// all deals with one group of targets after the other and returns the IDs of those that were removed. It stops between two
+// groups when ctx ends, and at the first check that cannot be made.
 func (r *remover) all(ctx context.Context, targets []node.Target) ([]string, error) {
 	var removed []string
-	for _, target := range targets {
+	for group := range slices.Chunk(targets, parallelRemovals) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("stopping after %d of %d images: %w", len(removed), len(targets), context.Cause(ctx))
 		}
-		outcome, err := r.one(ctx, target)
-		if outcome.State != "" {
+		outcomes, err := r.group(ctx, group)
+		for i, outcome := range outcomes {
 			if outcome.State == node.Removed {
-				removed = append(removed, target.ID)
+				removed = append(removed, outcome.ID)
 			}
-			r.report(target, outcome)
+			r.report(group[i], outcome)
 			if err := r.send(node.Result{Outcome: &outcome}); err != nil {
 				return nil, err
 			}
@@ -96,37 +101,47 @@ func (r *remover) all(ctx context.Context, targets []node.Target) ([]string, err
 	return removed, nil
 }
 
-// one checks a target again and removes it. The error is for what stops the whole verb, and may come with an outcome.
-func (r *remover) one(ctx context.Context, target node.Target) (node.Outcome, error) {
+// group checks targets again and removes those that pass. The error is for what stops the whole verb, and may come with
+// outcomes.
+func (r *remover) group(ctx context.Context, targets []node.Target) ([]node.Outcome, error) {
 	if !r.listed {
 		if err := r.list(ctx); err != nil {
-			return node.Outcome{}, err
+			return nil, err
 		}
 	}
 	r.listed = false
 	wanted, err := r.wantedImages(ctx)
 	if err != nil {
-		return node.Outcome{}, err
+		return nil, err
 	}
-	// From here to the deletion every moment counts: what comes to use the image now is not seen.
+	found := make([]*storedImage, len(targets))
+	for i, target := range targets {
+		if found[i], err = r.runtime.image(ctx, cmp.Or(r.handles[target.ID], target.ID)); err != nil {
+			return nil, err
+		}
+	}
+	// From here to the deletions every moment counts: what comes to use an image now is not seen.
 	uses, err := usesNow(ctx, r.runtime, r.resolver)
 	if err != nil {
-		return node.Outcome{}, err
+		return nil, err
 	}
-	found, err := r.runtime.image(ctx, cmp.Or(r.handles[target.ID], target.ID))
-	if err != nil {
-		return node.Outcome{}, err
-	}
-	if found == nil || found.ID != target.ID {
-		return node.Outcome{ID: target.ID, State: node.Gone}, nil
-	}
-	if code, message := refusal(target, found.Image, uses, wanted, r.sandboxes); code != "" {
-		return node.Outcome{ID: target.ID, State: node.Kept, Code: code, Message: message}, nil
+	outcomes := make([]node.Outcome, len(targets))
+	doomed := map[int]*storedImage{}
+	for i, target := range targets {
+		outcomes[i] = node.Outcome{ID: target.ID, State: node.Gone}
+		if found[i] == nil || found[i].ID != target.ID {
+			continue
+		}
+		if code, message := refusal(target, found[i].Image, uses, wanted, r.sandboxes); code != "" {
+			outcomes[i] = node.Outcome{ID: target.ID, State: node.Kept, Code: code, Message: message}
+			continue
+		}
+		doomed[i] = found[i]
 	}
 	if ctx.Err() != nil {
-		return node.Outcome{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	return r.destroy(context.WithoutCancel(ctx), found)
+	return outcomes, r.destroy(context.WithoutCancel(ctx), doomed, outcomes)
 }
 
 // refusal is why an image must not be removed after all; the code is empty when there is no reason. wanted is by image ID.
@@ -168,27 +183,42 @@ func holder(use node.Use) string {
 	return kind + " " + use.By
 }
 
-// destroy is the only place where anything on a node is deleted. It deletes one image, then looks whether it is gone.
-func (r *remover) destroy(ctx context.Context, found *storedImage) (node.Outcome, error) {
+// destroy is the only place where anything on a node is deleted. It deletes images at once, looks whether they are gone, and
+// notes under each one's number what became of it.
+func (r *remover) destroy(ctx context.Context, doomed map[int]*storedImage, outcomes []node.Outcome) error {
+	if len(doomed) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
-	failed := func(err error) node.Outcome {
-		return node.Outcome{ID: found.ID, State: node.Failed, Message: err.Error()}
+	var deletions sync.WaitGroup
+	for i, img := range doomed {
+		outcomes[i].State = node.Removed
+		deletions.Go(func() {
+			if err := r.runtime.remove(ctx, img.handle); err != nil {
+				outcomes[i] = failed(img, err)
+			}
+		})
 	}
-	if err := r.runtime.remove(ctx, found.handle); err != nil {
-		return failed(err), nil
+	deletions.Wait()
+	err := r.list(ctx)
+	for i, img := range doomed {
+		if outcomes[i].State != node.Removed {
+			continue
+		}
+		if err != nil {
+			outcomes[i] = failed(img, fmt.Errorf("checking that it is gone: %w", err))
+			continue
+		}
+		if _, listed := r.handles[img.ID]; listed {
+			outcomes[i] = failed(img, errors.New("the runtime deleted it without an error, but it is still there"))
+		}
 	}
-	left, err := r.runtime.image(ctx, found.handle)
-	if err != nil {
-		return failed(fmt.Errorf("checking that it is gone: %w", err)), err
-	}
-	if err := r.list(ctx); err != nil {
-		return failed(fmt.Errorf("checking that it is gone: %w", err)), err
-	}
-	if _, listed := r.handles[found.ID]; listed || left != nil {
-		return failed(errors.New("the runtime deleted it without an error, but it is still there")), nil
-	}
-	return node.Outcome{ID: found.ID, State: node.Removed}, nil
+	return err
+}
+
+func failed(img *storedImage, err error) node.Outcome {
+	return node.Outcome{ID: img.ID, State: node.Failed, Message: err.Error()}
 }
 
 // list asks the runtime for its images anew.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,15 +123,38 @@ func TestRemove_KeepsWhatIsNotToBeRemovedAnyMore(t *testing.T) {
 	}
 }
 
-func TestRemove_SeesAContainerThatStartedDuringTheBatch(t *testing.T) {
-	first, second := stored("first", "docker.io/library/first:1"), stored("second", "docker.io/library/second:1")
-	rt := &fake{stored: []storedImage{first, second}}
-	rt.onRemove = func(f *fake) {
-		f.holders = []node.Use{{Kind: node.UseContainer, By: "default/late", Refs: []string{second.ID}}}
+// manyStored are as many images as are removed at once, and one more.
+func manyStored() []storedImage {
+	var all []storedImage
+	for i := range parallelRemovals + 1 {
+		all = append(all, stored(fmt.Sprintf("app%d", i), fmt.Sprintf("docker.io/library/app%d:1", i)))
 	}
-	got, _, err := run(t.Context(), rt, request(first, second))
+	return all
+}
+
+func TestRemove_SeesAContainerThatStartedDuringTheBatch(t *testing.T) {
+	all := manyStored()
+	last := all[parallelRemovals]
+	rt := &fake{stored: slices.Clone(all)}
+	rt.onRemove = func(f *fake) {
+		f.holders = []node.Use{{Kind: node.UseContainer, By: "default/late", Refs: []string{last.ID}}}
+	}
+	got, _, err := run(t.Context(), rt, request(all...))
 	check(t, err)
-	if diff := cmp.Diff([]string{"removed", "kept InUse container default/late", "end"}, got); diff != "" {
+	want := append(slices.Repeat([]string{"removed"}, parallelRemovals), "kept InUse container default/late", "end")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestRemove_TellsApartWhatBecameOfEachImageOfAGroup(t *testing.T) {
+	all := manyStored()[:4]
+	rt := &fake{stored: slices.Clone(all[:3]), sticky: []string{all[0].handle}}
+	rt.holders = []node.Use{{Kind: node.UseContainer, By: "default/web", Refs: []string{all[1].ID}}}
+	got, _, err := run(t.Context(), rt, request(all...))
+	check(t, err)
+	want := []string{"failed the runtime deleted it without an error, but it is still there", "kept InUse container default/web", "removed", "gone", "end"}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -146,21 +171,21 @@ func TestRemove_UsesTheNameThatTheRuntimeHasForTheID(t *testing.T) {
 	}
 }
 
-func TestRemove_StopsBetweenImagesWhenTheDriverIsGone(t *testing.T) {
-	first, second := stored("first", "docker.io/library/first:1"), stored("second", "docker.io/library/second:1")
+func TestRemove_StopsBetweenGroupsWhenTheDriverIsGone(t *testing.T) {
+	all := manyStored()
 	ctx, stop := context.WithCancelCause(t.Context())
-	rt := &fake{stored: []storedImage{first, second}}
+	rt := &fake{stored: slices.Clone(all)}
 	rt.onRemove = func(*fake) { stop(errDriverGone) }
-	got, _, err := run(ctx, rt, request(first, second))
+	got, _, err := run(ctx, rt, request(all...))
 	if !errors.Is(err, errDriverGone) {
 		t.Errorf("error %v, want %v", err, errDriverGone)
 	}
 	// What was under way is finished, checked and reported.
-	if diff := cmp.Diff([]string{"removed"}, got); diff != "" {
+	if diff := cmp.Diff(slices.Repeat([]string{"removed"}, parallelRemovals), got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	if len(rt.removed) != 1 {
-		t.Errorf("deleted %v, want the first only", rt.removed)
+	if len(rt.removed) != parallelRemovals {
+		t.Errorf("deleted %v, want the first group only", rt.removed)
 	}
 }
 

@@ -43,21 +43,29 @@ type Config struct {
 // Inventory answers node.VerbInventory.
 func Inventory(ctx context.Context, config Config) error {
 	var request node.InventoryRequest
-	return serve(ctx, config, node.VerbInventory, &request, func(ctx context.Context, answer *node.Writer) error {
+	err := serve(ctx, config, node.VerbInventory, &request, func(ctx context.Context, answer *node.Writer) error {
 		return withRuntime(ctx, config.Socket, func(rt runtime) error {
 			return inventory(ctx, rt, config.Log, func(item node.Item) error { return answer.Item(item) })
 		})
 	})
+	if err == nil && request.Last {
+		err = Release(ctx)
+	}
+	return err
 }
 
 // Remove answers node.VerbRemove.
 func Remove(ctx context.Context, config Config) error {
 	var request node.RemoveRequest
-	return serve(ctx, config, node.VerbRemove, &request, func(ctx context.Context, answer *node.Writer) error {
+	err := serve(ctx, config, node.VerbRemove, &request, func(ctx context.Context, answer *node.Writer) error {
 		return withRuntime(ctx, config.Socket, func(rt runtime) error {
 			return remove(ctx, rt, request, config.Log, func(result node.Result) error { return answer.Item(result) })
 		})
 	})
+	if err == nil && request.Last {
+		err = Release(ctx)
+	}
+	return err
 }
 
 func withRuntime(ctx context.Context, socket string, use func(runtime) error) error {

@@ -146,7 +146,9 @@ func (p *Pass) inventories(ctx context.Context, nodes []plan.Node) []plan.NodeIn
 		inv, err := p.Nodes.Inventory(ctx, name)
 		if err != nil {
 			all[i].State, all[i].Reason, all[i].Message = failure(err)
-			p.observe(Event{Node: name, Stage: Failed, Message: err.Error()})
+			if ctx.Err() == nil {
+				p.observe(Event{Node: name, Stage: Failed, Message: err.Error()})
+			}
 			return
 		}
 		all[i].Inventory = inv
@@ -226,7 +228,7 @@ func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 	total := len(w.targets)
 	var err error
 	for at := 0; at < total && err == nil; at += batch {
-		request := node.RemoveRequest{Targets: w.targets[at:min(at+batch, total)]}
+		request := node.RemoveRequest{Targets: w.targets[at:min(at+batch, total)], Last: at+batch >= total}
 		if at == 0 {
 			request.Notes = w.notes
 		}

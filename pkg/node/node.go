@@ -14,10 +14,15 @@ const (
 	VerbInventory = "inventory"
 	// VerbRemove takes a RemoveRequest and answers with one Outcome per target and one Freed.
 	VerbRemove = "remove"
+	// VerbRelease ends the container it is run in. It takes no request and gives no answer: its stream ends with it.
+	VerbRelease = "release"
 )
 
 // InventoryRequest asks for everything a pass needs to know about a node's images.
-type InventoryRequest struct{}
+type InventoryRequest struct {
+	// Last says that nothing more will be asked: the container ends once it has answered.
+	Last bool `json:"last,omitempty"`
+}
 
 // Item is one line of an inventory: exactly one field is set.
 type Item struct {
@@ -115,6 +120,8 @@ type RemoveRequest struct {
 	Wanted []Wanted `json:"wanted,omitempty"`
 	// Notes are lines for the container's own log, so that it tells what the plan keeps on this node and why.
 	Notes []string `json:"notes,omitempty"`
+	// Last says that nothing more will be asked: the container ends once it has answered.
+	Last bool `json:"last,omitempty"`
 }
 
 // Target is one image to remove.

@@ -104,6 +104,13 @@ func (b *board) eventHandler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, object any) { set(object) }}
 }
 
+// pod is the Job's pod, nil when there is none.
+func (b *board) pod(job string) *corev1.Pod {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pods[job]
+}
+
 func (b *board) change(apply func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -112,8 +119,8 @@ func (b *board) change(apply func()) {
 	b.changed = make(chan struct{})
 }
 
-// wait returns the Job's pod as soon as its containers for tasks run, or why they never will.
-func (b *board) wait(ctx context.Context, job string, tasks []string, say func(string)) (*corev1.Pod, error) {
+// wait returns the Job's pod as soon as it runs, or why it never will.
+func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1.Pod, error) {
 	said, seen := "", false
 	for {
 		b.mu.Lock()
@@ -135,7 +142,7 @@ func (b *board) wait(ctx context.Context, job string, tasks []string, say func(s
 			seen = true
 			var ready bool
 			var err error
-			if ready, waiting, err = judge(pod, tasks, mount); err != nil || ready {
+			if ready, waiting, err = judge(pod, mount); err != nil || ready {
 				return pod, err
 			}
 		}
@@ -201,8 +208,8 @@ func (e *StartError) Error() string {
 // hopeless are the reasons of a waiting container that do not go away by waiting.
 var hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
-// judge says whether the pod's containers for tasks run, what they are waiting for, or why they never will.
-func judge(pod *corev1.Pod, tasks []string, mount string) (ready bool, waiting string, err error) {
+// judge says whether the pod runs, what it is waiting for, or why it never will.
+func judge(pod *corev1.Pod, mount string) (ready bool, waiting string, err error) {
 	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
 		why := strings.TrimSpace(pod.Status.Reason + ": " + pod.Status.Message)
 		return false, "", fmt.Errorf("its pod %s ended early (%s)", pod.Name, strings.Trim(why, ": "))
@@ -210,12 +217,11 @@ func judge(pod *corev1.Pod, tasks []string, mount string) (ready bool, waiting s
 	if strings.Contains(mount, "hostPath type check failed") {
 		return false, "", fmt.Errorf("the runtime's socket is not where it is expected (%s); --runtime-socket says where it is", mount)
 	}
-	running := 0
 	waiting = "starting its pod"
 	for _, status := range pod.Status.ContainerStatuses {
 		switch state := status.State; {
-		case state.Running != nil && slices.Contains(tasks, status.Name):
-			running++
+		case state.Running != nil:
+			ready = true
 		case state.Terminated != nil:
 			return false, "", fmt.Errorf("container %s of its pod %s ended: %s (exit code %d)", status.Name, pod.Name, state.Terminated.Reason, state.Terminated.ExitCode)
 		case state.Waiting != nil && slices.Contains(hopeless, state.Waiting.Reason):
@@ -227,5 +233,5 @@ func judge(pod *corev1.Pod, tasks []string, mount string) (ready bool, waiting s
 	if mount != "" {
 		waiting = mount
 	}
-	return running == len(tasks), waiting, nil
+	return ready, waiting, nil
 }

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/util/exec"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
@@ -32,10 +33,16 @@ func (e *ExecError) Error() string {
 
 func (e *ExecError) Unwrap() error { return e.Err }
 
-// exec runs verb in a container of the pod: request goes in, followed by heartbeats; each item of the answer goes to each.
-// It returns nil only when the answer came to its end.
-func exec[T any](ctx context.Context, f *Fleet, pod *corev1.Pod, container, verb string, request any, each func(T) error) error {
-	executor, err := f.executor(pod, container, verb)
+// call runs verb in the node's pod: request goes in, followed by heartbeats; each item of the answer goes to each. It returns
+// nil only when the answer came to its end. last says that the container ends after it.
+func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, last bool, each func(T) error) error {
+	pod, err := f.pod(ctx, name)
+	if err != nil {
+		return err
+	}
+	executor, err := f.executor(pod, &corev1.PodExecOptions{
+		Container: Remover, Command: []string{program, verb}, Stdin: true, Stdout: true, Stderr: true,
+	})
 	if err != nil {
 		return err
 	}
@@ -61,22 +68,56 @@ func exec[T any](ctx context.Context, f *Fleet, pod *corev1.Pod, container, verb
 	readErr := node.ReadAnswer(answer, verb, each, func() { silence.Reset(node.HeartbeatTimeout) })
 	// The answer is complete, or will never be: the end of its input ends the verb, and with it the stream.
 	_ = requestWriter.Close()
-	if readErr == nil {
-		hangUp := time.AfterFunc(hangUpTimeout, func() { cancel(nil) })
-		defer hangUp.Stop()
-		_, _ = io.Copy(io.Discard, answer)
-		_ = <-streamed // the answer came whole: how its stream ends changes nothing
-		return nil
+	if readErr != nil {
+		_ = answer.Close()
+		cancel(readErr)
+		return &ExecError{Verb: verb, Err: rootCause(ctx, readErr, <-streamed), Stderr: stderr.String()}
 	}
-	_ = answer.Close()
-	cancel(readErr)
-	return &ExecError{Verb: verb, Err: rootCause(ctx, readErr, <-streamed), Stderr: stderr.String()}
+	hangUp := time.AfterFunc(endTimeout, func() { cancel(nil) })
+	defer hangUp.Stop()
+	_, _ = io.Copy(io.Discard, answer)
+	if streamErr := <-streamed; last && wasKilled(streamErr) {
+		f.ended(name)
+	}
+	return nil
 }
 
-// hangUpTimeout is how long a stream may take to end after its answer has.
-const hangUpTimeout = 5 * time.Second
+const (
+	// program is the agent in its image.
+	program = "/imageclean-node"
+	// endTimeout is how long a verb may take to end after its answer, and a container after it was told to.
+	endTimeout = 3 * time.Second
+	// killed is how a process that was killed exits, as shells say it: 128 and the signal's number.
+	killed = 128 + 9
+)
 
 var errSilent = errors.New("the node has not been heard of for " + node.HeartbeatTimeout.String())
+
+// end ends the pod's container from inside and returns once its processes have ended. It fails when the container does not
+// run: what it is doing then, only its kubelet knows.
+func (f *Fleet) end(ctx context.Context, pod *corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	executor, err := f.executor(pod, &corev1.PodExecOptions{Container: Remover, Command: []string{program, node.VerbRelease}, Stderr: true})
+	if err != nil {
+		return err
+	}
+	stderr := &tail{}
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stderr: stderr})
+	if wasKilled(err) {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the container has not ended")
+	}
+	return &ExecError{Verb: node.VerbRelease, Err: err, Stderr: stderr.String()}
+}
+
+// wasKilled says whether a verb was killed, as it is when its container's first process ends.
+func wasKilled(err error) bool {
+	exit, ok := errors.AsType[exec.CodeExitError](err)
+	return ok && exit.Code == killed
+}
 
 // rootCause picks, of what a broken step leaves behind, the error that says why.
 func rootCause(ctx context.Context, readErr, streamErr error) error {
@@ -114,13 +155,9 @@ func sendRequest(ctx context.Context, w *io.PipeWriter, request any) {
 }
 
 // executor speaks WebSocket and falls back to SPDY for API servers or proxies that do not, as kubectl does.
-func (f *Fleet) executor(pod *corev1.Pod, container, verb string) (remotecommand.Executor, error) {
+func (f *Fleet) executor(pod *corev1.Pod, options *corev1.PodExecOptions) (remotecommand.Executor, error) {
 	request := f.Client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{
-			Container: container,
-			Command:   []string{"/imageclean-node", verb},
-			Stdin:     true, Stdout: true, Stderr: true,
-		}, scheme.ParameterCodec)
+		VersionedParams(options, scheme.ParameterCodec)
 	spdy, err := remotecommand.NewSPDYExecutor(f.REST, "POST", request.URL())
 	if err != nil {
 		return nil, err

@@ -33,6 +33,9 @@ type Config struct {
 	Image string
 	// ImagePullSecret in Namespace, when the image's registry asks for one.
 	ImagePullSecret string
+	// KeepPods keeps a node's pod after its inventory, for a removal that follows at once. Without it each lives for one
+	// question.
+	KeepPods bool
 	// Deadline is how long a node's pod may live once it runs.
 	Deadline time.Duration
 	// Progress, when set, is told what a node is waiting for. It may be called from several goroutines.
@@ -46,13 +49,13 @@ type Fleet struct {
 	board *board
 
 	mu   sync.Mutex
-	jobs map[string]string // by node: the Job that was created there
+	jobs map[string]*job // by node
 }
 
 // NewFleet returns a fleet for these nodes. It starts to watch for the pods of its run; nothing is created yet.
 // Call Close when done, whatever happened.
 func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) {
-	f := &Fleet{Config: config, nodes: make(map[string]Node, len(nodes)), jobs: map[string]string{}}
+	f := &Fleet{Config: config, nodes: make(map[string]Node, len(nodes)), jobs: map[string]*job{}}
 	for _, n := range nodes {
 		f.nodes[n.Name] = n
 	}
@@ -61,16 +64,14 @@ func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) 
 	return f, err
 }
 
-// Inventory lists what the named node has. Its pod stays, ready to remove.
+// Inventory lists what the named node has. Its pod stays, ready to remove, when KeepPods says so.
 func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, error) {
 	inv := &node.Inventory{}
-	pod, err := f.pod(ctx, name, Collector, Remover)
-	if err == nil {
-		err = exec(ctx, f, pod, Collector, node.VerbInventory, node.InventoryRequest{}, func(item node.Item) error {
-			inv.Add(item)
-			return nil
-		})
-	}
+	request := node.InventoryRequest{Last: !f.KeepPods}
+	err := call(ctx, f, name, node.VerbInventory, request, request.Last, func(item node.Item) error {
+		inv.Add(item)
+		return nil
+	})
 	if err != nil {
 		return nil, f.explain(ctx, name, "listing images", err)
 	}
@@ -81,36 +82,40 @@ func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, er
 // when Remove fails is not known to have happened.
 func (f *Fleet) Remove(ctx context.Context, name string, request node.RemoveRequest, each func(node.Outcome)) (node.Freed, error) {
 	var freed node.Freed
-	pod, err := f.pod(ctx, name, Remover)
-	if err == nil {
-		err = exec(ctx, f, pod, Remover, node.VerbRemove, request, func(result node.Result) error {
-			if result.Outcome != nil {
-				each(*result.Outcome)
-			}
-			if result.Freed != nil {
-				freed = *result.Freed
-			}
-			return nil
-		})
-	}
+	err := call(ctx, f, name, node.VerbRemove, request, request.Last, func(result node.Result) error {
+		if result.Outcome != nil {
+			each(*result.Outcome)
+		}
+		if result.Freed != nil {
+			freed = *result.Freed
+		}
+		return nil
+	})
 	return freed, f.explain(ctx, name, "removing images", err)
 }
 
-// pod returns the node's running pod, made with one container for each task when there is none yet.
-func (f *Fleet) pod(ctx context.Context, name string, tasks ...string) (*corev1.Pod, error) {
+// job is a Job that was created.
+type job struct {
+	name string
+	// ended is set once the pod's container has ended from inside.
+	ended bool
+}
+
+// pod returns the node's running pod, made when there is none yet.
+func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 	n, ok := f.nodes[name]
 	if !ok {
 		return nil, fmt.Errorf("node %q is not part of this run", name)
 	}
 	f.mu.Lock()
-	job, created := f.jobs[name]
+	created := f.jobs[name] != nil
 	if !created {
-		job = jobName(name, f.Run)
-		f.jobs[name] = job
+		f.jobs[name] = &job{name: jobName(name, f.Run)}
 	}
+	job := f.jobs[name].name
 	f.mu.Unlock()
 	if !created {
-		_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n, tasks), metav1.CreateOptions{})
+		_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n), metav1.CreateOptions{})
 		if err != nil {
 			return nil, fmt.Errorf("creating job %s/%s: %w", f.Namespace, job, err)
 		}
@@ -120,12 +125,19 @@ func (f *Fleet) pod(ctx context.Context, name string, tasks ...string) (*corev1.
 			f.Progress(name, message)
 		}
 	}
-	pod, err := f.board.wait(ctx, job, tasks, say)
+	pod, err := f.board.wait(ctx, job, say)
 	if err != nil || created {
 		return pod, err
 	}
 	say("its pod runs")
 	return pod, f.extend(ctx, job)
+}
+
+// ended notes that the container of the node's pod has ended.
+func (f *Fleet) ended(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.jobs[name].ended = true
 }
 
 // extend gives a Job whose pod has started the time that the pass may take.
@@ -153,26 +165,37 @@ func (f *Fleet) explain(ctx context.Context, name, doing string, err error) erro
 	return err
 }
 
-// Release deletes every pod of the fleet and waits until they are gone. Asked something afterwards, a node gets a new one.
+// Release ends every pod of the fleet and waits until they are gone. Asked something afterwards, a node gets a new one.
 func (f *Fleet) Release(ctx context.Context) error {
 	f.mu.Lock()
 	jobs := f.jobs
-	f.jobs = map[string]string{}
+	f.jobs = map[string]*job{}
 	f.mu.Unlock()
 
 	var group errgroup.Group
 	group.SetLimit(32)
 	for _, job := range jobs {
-		group.Go(func() error {
-			options := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
-			err := f.Client.BatchV1().Jobs(f.Namespace).Delete(ctx, job, options)
-			if err != nil && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("deleting job %s/%s: %w", f.Namespace, job, err)
-			}
-			return nil
-		})
+		group.Go(func() error { return f.releaseJob(ctx, job) })
 	}
 	return errors.Join(group.Wait(), f.waitGone(ctx))
+}
+
+// releaseJob deletes a Job and its pod. A kubelet takes a second or two to end a pod and to say so. Its containers end at
+// once when they are told from inside, and when they have, the pod can be deleted without waiting for the kubelet's word.
+func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
+	pod := f.board.pod(job.name)
+	ended := pod != nil && (job.ended || f.end(ctx, pod) == nil)
+	err := f.Client.BatchV1().Jobs(f.Namespace).Delete(ctx, job.name, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting job %s/%s: %w", f.Namespace, job.name, err)
+	}
+	if ended {
+		err = f.Client.CoreV1().Pods(f.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting pod %s/%s: %w", f.Namespace, pod.Name, err)
+		}
+	}
+	return nil
 }
 
 // Close releases the pods and stops watching. ctx bounds how long it waits for the pods to go: give it one that outlives

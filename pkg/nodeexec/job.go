@@ -12,11 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Containers of a node pod.
-const (
-	Collector = "collector"
-	Remover   = "remover"
-)
+// Remover is the container of a node pod. Listing takes the same rights as removing, so one container does both.
+const Remover = "remover"
 
 // Labels of everything a run creates.
 const (
@@ -25,8 +22,9 @@ const (
 	AppName  = "imageclean"
 	// RunLabel has the run's ID.
 	RunLabel = "imageclean.sh/run"
-	// TypeLabel is Eraser's: "collector" for pods that look before they remove, "manual" for pods that only remove.
-	TypeLabel = "eraser.sh/type"
+	// TypeLabel is Eraser's, with its word for pods that a person asked for.
+	TypeLabel  = "eraser.sh/type"
+	typeManual = "manual"
 	// NodeAnnotation has the node's name, which may be longer than a label.
 	NodeAnnotation = "imageclean.sh/node"
 )
@@ -52,14 +50,10 @@ func jobName(node, run string) string {
 	return "eraser-" + node + "-" + run
 }
 
-// job is the Job that puts a pod of ours on a node, with one container for each task named.
-func (c *Config) job(n Node, tasks []string) *batchv1.Job {
-	kind := "manual"
-	if len(tasks) > 1 {
-		kind = "collector"
-	}
+// job is the Job that puts a pod of ours on a node.
+func (c *Config) job(n Node) *batchv1.Job {
 	labels := map[string]string{
-		AppLabel: AppName, "app.kubernetes.io/managed-by": "kubectl-imageclean", RunLabel: c.Run, TypeLabel: kind,
+		AppLabel: AppName, "app.kubernetes.io/managed-by": "kubectl-imageclean", RunLabel: c.Run, TypeLabel: typeManual,
 		// Injected side-cars would keep the pod alive and give it a network identity.
 		"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "kuma.io/sidecar-injection": "disabled",
 	}
@@ -78,13 +72,13 @@ func (c *Config) job(n Node, tasks []string) *batchv1.Job {
 			TTLSecondsAfterFinished: new(int32(finishedTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
-				Spec:       c.podSpec(n, tasks),
+				Spec:       c.podSpec(n),
 			},
 		},
 	}
 }
 
-func (c *Config) podSpec(n Node, tasks []string) corev1.PodSpec {
+func (c *Config) podSpec(n Node) corev1.PodSpec {
 	spec := corev1.PodSpec{
 		// Bound past the scheduler: a full or tainted node is cleaned too, and Select has filtered.
 		NodeName:                      n.Name,
@@ -99,6 +93,7 @@ func (c *Config) podSpec(n Node, tasks []string) corev1.PodSpec {
 			// The type that may talk to the runtime's socket on hosts that enforce SELinux.
 			SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"},
 		},
+		Containers: []corev1.Container{c.container()},
 		Volumes: []corev1.Volume{
 			{Name: "lease", VolumeSource: emptyDir("1Mi")},
 			{Name: "tmp", VolumeSource: emptyDir("16Mi")},
@@ -115,15 +110,12 @@ func (c *Config) podSpec(n Node, tasks []string) corev1.PodSpec {
 	if c.ImagePullSecret != "" {
 		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: c.ImagePullSecret}}
 	}
-	for _, task := range tasks {
-		spec.Containers = append(spec.Containers, c.container(task))
-	}
 	return spec
 }
 
-func (c *Config) container(task string) corev1.Container {
+func (c *Config) container() corev1.Container {
 	return corev1.Container{
-		Name:            task,
+		Name:            Remover,
 		Image:           c.Image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Args:            []string{"hold"},

@@ -103,7 +103,7 @@ func TestSocketOf_KnowsTheDistributions(t *testing.T) {
 
 func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 	config := &Config{Namespace: "kube-system", Run: "k3x9f", Image: "x"}
-	spec := config.job(Node{Name: "n", Socket: "/run/containerd/containerd.sock"}, []string{Collector, Remover}).Spec.Template.Spec
+	spec := config.job(Node{Name: "n", Socket: "/run/containerd/containerd.sock"}).Spec.Template.Spec
 	if spec.HostNetwork || spec.HostPID || spec.HostIPC || spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken {
 		t.Error("it shares the host's namespaces or carries a token")
 	}
@@ -116,7 +116,7 @@ func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 			t.Errorf("container %s may do more than it needs: %+v", c.Name, s)
 		}
 	}
-	pressed := config.job(Node{Name: "n", DiskPressure: true}, []string{Remover})
+	pressed := config.job(Node{Name: "n", DiskPressure: true})
 	if pressed.Spec.Template.Spec.PriorityClassName != "system-node-critical" || pressed.Labels[TypeLabel] != "manual" {
 		t.Errorf("a node under disk pressure gets %+v", pressed.Spec.Template.Spec.PriorityClassName)
 	}
@@ -140,20 +140,20 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 		fails  bool
 	}{
 		"just bound": {want: "starting"},
-		"one runs": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Collector, running), containerStatus(Remover, waiting("ContainerCreating"))}},
+		"being made": {
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("ContainerCreating"))}},
 			want:   "ContainerCreating: why",
 		},
-		"both run": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Collector, running), containerStatus(Remover, running)}},
-			ready:  true,
+		"runs": {
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, running)}},
+			ready:  true, want: "starting",
 		},
 		"the image is not there": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Collector, waiting("ImagePullBackOff"))}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("ImagePullBackOff"))}},
 			fails:  true, want: "--registry",
 		},
 		"a first failed pull is tried again": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Collector, waiting("ErrImagePull"))}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("ErrImagePull"))}},
 			want:   "ErrImagePull",
 		},
 		"out of memory":     {status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, ended)}}, fails: true, want: "OOMKilled"},
@@ -163,7 +163,7 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 		"a mount that lags": {mount: "MountVolume.SetUp failed: timed out", want: "timed out"},
 	} {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "eraser-n-k3x9f-abcde"}, Status: test.status}
-		ready, text, err := judge(pod, []string{Collector, Remover}, test.mount)
+		ready, text, err := judge(pod, test.mount)
 		if err != nil {
 			text = err.Error()
 		}

@@ -58,7 +58,7 @@ func newListCommand(streams genericiooptions.IOStreams) *cobra.Command {
 func (o *listOptions) Run(ctx context.Context) (err error) {
 	timed, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it took longer than --timeout %s", o.timeout))
 	defer cancel()
-	s, err := o.open(timed, o.ErrOut)
+	s, err := o.open(timed, o.ErrOut, false)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,10 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string
 	command.SetArgs(args)
 	err := command.ExecuteContext(ctx)
 	code := exitCode(ctx, err)
-	if err != nil {
+	switch {
+	case code == exitInterrupted: // how the steps under way ended when they were cut short says nothing
+		fmt.Fprintln(streams.ErrOut, "interrupted; nothing of imageclean is left on the nodes")
+	case err != nil:
 		fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimSpace(printable(err.Error())))
 	}
 	return code
@@ -100,8 +103,14 @@ func (e *outcomeError) Error() string {
 	case clean.AllFailed:
 		return "no node could be worked on"
 	}
-	return "interrupted; nothing of imageclean is left on the nodes"
+	return "interrupted"
 }
+
+// cleanupError is what could not be cleaned up.
+type cleanupError struct{ err error }
+
+func (e *cleanupError) Error() string { return "cleaning up: " + e.err.Error() }
+func (e *cleanupError) Unwrap() error { return e.err }
 
 // outcomeErr is the error of an outcome, nil for a good one.
 func outcomeErr(o clean.Outcome) error {
@@ -116,9 +125,12 @@ func exitCode(ctx context.Context, err error) int {
 	var rejected *rejectedError
 	var unknown *nodeexec.UnknownNodeError
 	var outcome *outcomeError
+	var cleanup *cleanupError
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &cleanup):
+		return exitError
 	case errors.As(err, &rejected), errors.As(err, &unknown):
 		return exitRejected
 	case errors.As(err, &outcome):

@@ -136,7 +136,7 @@ func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string)
 func (o *runOptions) Run(ctx context.Context) (err error) {
 	timed, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it took longer than --timeout %s", o.timeout))
 	defer cancel()
-	s, err := o.open(timed, o.ErrOut)
+	s, err := o.open(timed, o.ErrOut, o.yes)
 	if err != nil {
 		return err
 	}

@@ -107,8 +107,9 @@ type session struct {
 	nodes []plan.Node
 }
 
-// open connects to the cluster and chooses the nodes. Nothing is created yet. Close it, whatever happened.
-func (o *sessionOptions) open(ctx context.Context, errOut io.Writer) (*session, error) {
+// open connects to the cluster and chooses the nodes. Nothing is created yet. keepPods says that a removal follows the
+// inventories at once. Close it, whatever happened.
+func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bool) (*session, error) {
 	config, err := o.config.ToRESTConfig()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
@@ -139,7 +140,7 @@ func (o *sessionOptions) open(ctx context.Context, errOut io.Writer) (*session, 
 	}
 	s.fleet, err = nodeexec.NewFleet(ctx, nodeexec.Config{
 		Client: client, REST: config, Namespace: o.namespace, Run: s.run.ID, ImagePullSecret: o.imagePullSecret,
-		Image: version.Image(o.registry, "node"), Deadline: o.timeout, Progress: s.progress.waiting,
+		Image: version.Image(o.registry, "node"), KeepPods: keepPods, Deadline: o.timeout, Progress: s.progress.waiting,
 	}, nodes)
 	return s, err
 }
@@ -176,7 +177,7 @@ func (s *session) close(ctx context.Context, err *error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if closeErr := s.fleet.Close(ctx); closeErr != nil {
-		*err = errors.Join(*err, fmt.Errorf("cleaning up: %w", closeErr))
+		*err = errors.Join(*err, &cleanupError{err: closeErr})
 	}
 }
 
