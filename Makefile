@@ -24,7 +24,7 @@ ALL_MODULES  := $(patsubst %/,%,$(dir $(wildcard go.mod tools/*/go.mod test/*/go
 # The race detector needs a C compiler and its headers, which a bare machine lacks.
 RACE = $(shell echo '\#include <stdlib.h>' | $$(go env CC) -E - >/dev/null 2>&1 && echo -race)
 
-E2E         = go -C test/e2e test -count=1 -timeout 40m
+E2E_TESTS   = go -C test/cluster test -count=1 ./... && go -C test/e2e test -count=1 -timeout 40m ./...
 TESTCLUSTER = go -C test/cluster run ./cmd/testcluster
 NODES ?= 2
 
@@ -59,12 +59,11 @@ unit: ## Tests that need no cluster
 
 .PHONY: e2e
 e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
-	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster $(E2E) ./...
+	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'
 
 .PHONY: bench
 bench: build images ## Each figure beside its target
-	go test -run '^$$' -bench . -benchmem ./...
-	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster $(E2E) -run '^$$' -bench . ./...
+	./test/with-cluster go -C test/e2e run ./cmd/bench
 
 ##@ Check
 

@@ -131,6 +131,9 @@ func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bo
 	if err != nil {
 		return nil, err
 	}
+	if len(nodes)+len(skips) == 0 {
+		s.progress.say("no node matches the selector %q", o.selector)
+	}
 	for _, n := range nodes {
 		s.nodes = append(s.nodes, plan.Node{Name: n.Name, Runtime: n.Runtime, State: plan.NodePlanned})
 	}

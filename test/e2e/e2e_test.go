@@ -234,6 +234,26 @@ func imageNames(t *testing.T, node string) []string {
 	return names
 }
 
+// imageID is the ID of an image: the CRI adds it to an image's names.
+func imageID(t *testing.T, node, name string) string {
+	t.Helper()
+	list, err := bed.Images(t.Context(), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(list, func(i cluster.Image) bool { return i.Name == name })
+	if at < 0 {
+		t.Fatalf("%s is not on %s", name, node)
+	}
+	for _, img := range list {
+		if img.Digest == list[at].Digest && strings.HasPrefix(img.Name, "sha256:") {
+			return img.Name
+		}
+	}
+	t.Fatalf("%s on %s has no ID", name, node)
+	return ""
+}
+
 // wantNothingLeft checks that neither the cluster nor a node has anything of a run's, once the command has ended.
 func wantNothingLeft(t *testing.T) {
 	t.Helper()
@@ -256,18 +276,11 @@ func wantNothingLeft(t *testing.T) {
 		return
 	}
 	for _, node := range bed.Nodes() {
-		for what, command := range map[string][]string{
-			"task": {"tasks", "ls"}, "container": {"containers", "ls"}, "lease": {"leases", "ls"}, "view": {"snapshots", "ls"},
-		} {
-			out, err := bed.Ctr(t.Context(), node, command...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for line := range strings.Lines(out) {
-				if strings.Contains(line, "imageclean") || (what == "view" && strings.Contains(line, " View ")) {
-					t.Errorf("left on %s: %s %s", node, what, strings.TrimSpace(line))
-				}
-			}
+		for _, line := range ctrLines(t, node, "imageclean", "leases", "ls") {
+			t.Errorf("left on %s: lease %s", node, line)
+		}
+		for _, line := range ctrLines(t, node, " View ", "snapshots", "ls") {
+			t.Errorf("left on %s: %s", node, line)
 		}
 	}
 	out, err := exec.CommandContext(t.Context(), "ps", "-eo", "pid,args").Output()
@@ -279,4 +292,38 @@ func wantNothingLeft(t *testing.T) {
 			t.Errorf("left on the nodes: process %s", strings.TrimSpace(line))
 		}
 	}
+	wantRecordsCleared(t)
+}
+
+// wantRecordsCleared checks that the kubelets have cleared away what containerd keeps of ended containers. They take about a
+// second for that, as for any other pod.
+func wantRecordsCleared(t *testing.T) {
+	t.Helper()
+	for _, node := range bed.Nodes() {
+		var left []string
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+			if left = ctrLines(t, node, "imageclean-node", "containers", "ls"); len(left) == 0 {
+				break
+			}
+		}
+		for _, line := range left {
+			t.Errorf("left on %s after ten seconds: container %s", node, line)
+		}
+	}
+}
+
+// ctrLines are the lines of what ctr prints on a node that have part in them.
+func ctrLines(t *testing.T, node, part string, args ...string) []string {
+	t.Helper()
+	out, err := bed.Ctr(t.Context(), node, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, part) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
 }

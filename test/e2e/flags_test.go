@@ -30,6 +30,9 @@ func TestRun_ConsidersOnlyTheNodesAskedFor(t *testing.T) {
 	if d := parse(t, dryRun(t, "-l", "pool=none")); len(d.Nodes) != 0 || d.Summary.Remove != 0 {
 		t.Errorf("a selector without nodes gives %v", d.Nodes)
 	}
+	if r := imageclean(t, "list", "-l", "pool=none"); r.code != 0 || !contains(r.stderr, "no node") {
+		t.Errorf("a selector without nodes is not told: %s", r)
+	}
 }
 
 func dryRun(t *testing.T, args ...string) result {
@@ -115,7 +118,7 @@ func TestRun_RejectsWhatMakesNoSense(t *testing.T) {
 	}{
 		{[]string{"run", "--no-scan", "--dry-run", "no-such-node"}, `no node is called no-such-node`},
 		{[]string{"run", "--no-scan", bed.Nodes()[0], "-l", "a=b"}, "exclude each other"},
-		{[]string{"run", "--no-scan", "-l", "a=="}, "--selector"},
+		{[]string{"run", "--no-scan", "-l", "a in b"}, "--selector"},
 		{[]string{"run", "--no-scan", "--exclude", "docker.io/**/x"}, "--exclude"},
 		{[]string{"run", "--no-scan", "--image", ""}, "--image"},
 		{[]string{"run", "--no-scan", "--older-than", "yesterday"}, "72h or 7d"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -25,7 +25,7 @@ import (
 const Namespace = "shop"
 
 // MinAge is the minimum age to run with, within as long after Lay returns: everything but Recent is older then.
-const MinAge = 30 * time.Second
+const MinAge = 20 * time.Second
 
 // The images of the scene. Their registries need not exist: the test cluster's nodes pull everything from its own.
 const (
@@ -56,8 +56,48 @@ var Codes = map[string]string{
 // On says whether the scene puts the image on the node.
 func On(node, ref string) bool { return ref != PinnedImg || node == "node2" }
 
-// Lay makes the scene on a cluster of the test bed. It may be laid again over what is left of itself.
+// Lay makes the scene on a cluster of the test bed, or mends what is left of it.
 func Lay(ctx context.Context, c *cluster.Cluster, say func(format string, args ...any)) error {
+	whole, err := isWhole(ctx, c)
+	if err != nil {
+		return err
+	}
+	if !whole {
+		if err := layAll(ctx, c, say); err != nil {
+			return err
+		}
+	}
+	return eachNode(c, func(node string) error {
+		// Pulling an image that is there makes it no younger.
+		if err := c.Remove(ctx, node, Recent); err != nil {
+			return err
+		}
+		_, err := c.Pull(ctx, node, Recent)
+		return err
+	})
+}
+
+// isWhole says whether every image is where it was laid, long enough ago.
+func isWhole(ctx context.Context, c *cluster.Cluster) (bool, error) {
+	for _, node := range c.Nodes() {
+		list, err := c.Images(ctx, node)
+		if err != nil {
+			return false, err
+		}
+		there := map[string]bool{}
+		for _, img := range list {
+			there[img.Name] = true
+		}
+		for _, ref := range slices.Concat(Stale, slices.Collect(maps.Keys(Codes))) {
+			if On(node, ref) && !there[ref] {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+func layAll(ctx context.Context, c *cluster.Cluster, say func(format string, args ...any)) error {
 	client, err := c.Client()
 	if err != nil {
 		return err
@@ -89,11 +129,8 @@ func Lay(ctx context.Context, c *cluster.Cluster, say func(format string, args .
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(MinAge):
+		return nil
 	}
-	return eachNode(c, func(node string) error {
-		_, err := c.Pull(ctx, node, Recent)
-		return err
-	})
 }
 
 // build makes the images. They share a base, as images of one company do, and each has a layer of its own.
@@ -129,7 +166,7 @@ func build(c *cluster.Cluster) (map[string]images.Image, error) {
 
 func onto(ctx context.Context, c *cluster.Cluster, node string, built map[string]images.Image) error {
 	for ref := range built {
-		if ref == Imported || ref == Recent || !On(node, ref) {
+		if ref == Imported || !On(node, ref) {
 			continue
 		}
 		if _, err := c.Pull(ctx, node, ref); err != nil {
@@ -192,21 +229,4 @@ func eachNode(c *cluster.Cluster, do func(node string) error) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-// Clear takes the scene's objects away. Its images stay until something removes them.
-func Clear(ctx context.Context, c *cluster.Cluster) error {
-	client, err := c.Client()
-	if err != nil {
-		return err
-	}
-	for _, err := range []error{
-		client.CoreV1().Namespaces().Delete(ctx, Namespace, metav1.DeleteOptions{}),
-		client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Delete(ctx, exclusionConfigMap, metav1.DeleteOptions{}),
-	} {
-		if err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-	}
-	return nil
 }

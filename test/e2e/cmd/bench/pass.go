@@ -58,6 +58,9 @@ func pass(ctx context.Context, c *cluster.Cluster, root string) ([]figure, error
 		}
 		runs = append(runs, took)
 	}
+	if err := eachNode(c, func(node string) error { return c.Remove(ctx, node, barePod) }); err != nil {
+		return nil, err
+	}
 	pod, run := median(bare), median(runs)
 	return []figure{
 		{"a bare pod on each of 2 nodes runs after", seconds(pod), "(yardstick)"},
