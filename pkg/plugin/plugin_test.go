@@ -135,3 +135,27 @@ func TestCommands_HaveHelpWithExamples(t *testing.T) {
 		t.Errorf("there are %d commands", len(root.Commands()))
 	}
 }
+
+func TestProgress_ShowsNodesAtWorkFirstAndCountsTheRestOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out, false)
+	p.terminal = &terminal{fd: -1} // of unknown size: 80 columns
+	for i := range 14 {
+		node := fmt.Sprintf("n%d", i)
+		p.observe(clean.Event{Node: node, Stage: clean.Listing})
+		if i < 3 {
+			p.observe(clean.Event{Node: node, Stage: clean.Listed, Total: 5})
+		}
+	}
+	p.waiting("n3", strings.Repeat("long ", 40))
+	p.draw()
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if len(lines) != 11 || !strings.HasPrefix(lines[0], "n3: long") || len([]rune(lines[0])) >= 80 || lines[10] != "4 nodes more; 3 of 14 done" {
+		t.Errorf("it draws\n%s", out.String())
+	}
+	out.Reset()
+	p.clear()
+	if out.String() != "\x1b[11A\x1b[J" {
+		t.Errorf("it erases with %q", out.String())
+	}
+}

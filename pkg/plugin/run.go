@@ -152,6 +152,11 @@ func (o *runOptions) Run(ctx context.Context) (err error) {
 	if !approved || err != nil {
 		return err
 	}
+	if !o.yes {
+		if planned, err = o.recheck(timed, s, pass, planned); err != nil {
+			return err
+		}
+	}
 	result := pass.Apply(timed, planned)
 	s.progress.stop()
 	// What was done is reported also when the run was interrupted.
@@ -200,6 +205,21 @@ func (o *runOptions) approve(ctx context.Context, s *session, planned *plan.Plan
 		err = errors.New("not confirmed, nothing was removed")
 	}
 	return ok, err
+}
+
+// recheck decides anew once a person has taken the time to read and confirm: only what both plans remove goes.
+func (o *runOptions) recheck(ctx context.Context, s *session, pass *clean.Pass, approved *plan.Plan) (*plan.Plan, error) {
+	s.fleet.KeepPods = true
+	fresh, err := pass.Preview(ctx, s.nodes)
+	if err != nil {
+		return nil, err
+	}
+	restricted, dropped := plan.Restrict(fresh, approved)
+	s.progress.clear()
+	if dropped > 0 {
+		fmt.Fprintf(o.ErrOut, "%s dropped out since the plan was shown; the report says why\n", plural(dropped, "image"))
+	}
+	return restricted, nil
 }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }

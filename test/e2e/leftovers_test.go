@@ -90,7 +90,7 @@ func TestRun_LeavesNothingBehindWhenItFails(t *testing.T) {
 func TestRun_DoesNothingWhenAnExclusionCannotBeRead(t *testing.T) {
 	lay(t)
 	before := imageNames(t, bed.Nodes()[0])
-	mend := breakExclusion(t, `{"exclude": ["docker.io/base/*"]}`)
+	mend := addExclusions(t, "broken", `{"exclude": ["docker.io/base/*"]}`)
 	r := imageclean(t, "run", "--no-scan", "--yes", age)
 	mend()
 	wantCode(t, r, 1)
@@ -103,19 +103,19 @@ func TestRun_DoesNothingWhenAnExclusionCannotBeRead(t *testing.T) {
 	wantNothingLeft(t)
 }
 
-// breakExclusion adds a ConfigMap of exclusions with this document, and returns what takes it away.
-func breakExclusion(t *testing.T, document string) func() {
+// addExclusions adds a ConfigMap of exclusions with this document, and returns what takes it away.
+func addExclusions(t *testing.T, name, document string) func() {
 	t.Helper()
 	maps := client.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	_, err := maps.Create(t.Context(), &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: "broken", Labels: map[string]string{"eraser.sh/exclude.list": "true"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"eraser.sh/exclude.list": "true"}},
 		Data:       map[string]string{"a.json": document},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return func() {
-		if err := maps.Delete(context.WithoutCancel(t.Context()), "broken", metav1.DeleteOptions{}); err != nil {
+		if err := maps.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -126,7 +126,8 @@ func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 	lay(t)
 	node := bed.Nodes()[0]
 	command := "../../bin/kubectl-imageclean run --no-scan " + age + " --image " + scene.Stale[0] + " " + node
-	ask := func(typed string) string {
+	// ask runs it, does what happens while the person thinks, types, and returns what it said.
+	ask := func(meanwhile func(), typed string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "script", "-qec", command, "/dev/null")
@@ -144,19 +145,27 @@ func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 		}
 		// While the person thinks, nothing of ours is on the nodes.
 		wantNothingLeft(t)
+		meanwhile()
 		if _, err := stdin.Write([]byte(typed)); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
 		return out.String()
 	}
-	if said := ask("no\n"); !contains(said, "not confirmed") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
+	nothing := func() {}
+	if said := ask(nothing, "no\n"); !contains(said, "not confirmed") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
 		t.Errorf("after a no it says %q", said)
 	}
-	if said := ask("\x03"); !contains(said, "interrupted") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
+	if said := ask(nothing, "\x03"); !contains(said, "interrupted") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
 		t.Errorf("after ctrl+c it says %q", said)
 	}
-	if said := ask("yes\n"); !contains(said, "removed 1 image") || slices.Contains(imageNames(t, node), scene.Stale[0]) {
+	forget := func() {}
+	exclude := func() { forget = addExclusions(t, "meanwhile", `{"excluded": ["`+scene.Stale[0]+`"]}`) }
+	if said := ask(exclude, "yes\n"); !contains(said, "1 image dropped out") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
+		t.Errorf("after an exclusion that came meanwhile it says %q", said)
+	}
+	forget()
+	if said := ask(nothing, "yes\n"); !contains(said, "removed 1 image") || slices.Contains(imageNames(t, node), scene.Stale[0]) {
 		t.Errorf("after a yes it says %q", said)
 	}
 	wantNothingLeft(t)

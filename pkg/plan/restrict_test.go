@@ -1,0 +1,47 @@
+package plan_test
+
+import (
+	"testing"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+)
+
+func TestRestrict_RemovesOnlyWhatBothPlansRemove(t *testing.T) {
+	numbered := func(c string) node.Image {
+		img := stale()
+		img.ID, img.Names, img.Digests = id(c), []string{"docker.io/library/app:" + c}, []string{"docker.io/library/app@" + id("d"+c)}
+		return img
+	}
+	approved := plan.Decide(plan.Input{Nodes: []plan.NodeInventory{inventory("node1", numbered("1"), numbered("2"), numbered("3"))}})
+	// Since then: an exclusion names 1, 2 is gone, 4 has come, and there is a node that was not asked before.
+	fresh := plan.Decide(plan.Input{
+		Nodes:      []plan.NodeInventory{inventory("node0", numbered("3")), inventory("node1", numbered("1"), numbered("3"), numbered("4"))},
+		Exclusions: []image.Exclusion{{Pattern: pattern("app:1"), Source: "new"}},
+	})
+	got, dropped := plan.Restrict(fresh, approved)
+	want := map[string]string{"1 node1": "Excluded", "3 node0": "NotSelected", "3 node1": "", "4 node1": "NotSelected"}
+	for _, img := range got.Images {
+		for _, c := range img.Copies {
+			key := img.ID[len("sha256:"):][:1] + " " + got.Nodes[c.Node].Name
+			code := ""
+			if c.Decision == plan.Keep {
+				code = string(c.Reasons[0].Code)
+			}
+			if code != want[key] {
+				t.Errorf("%s: kept because of %q, want %q", key, code, want[key])
+			}
+			delete(want, key)
+		}
+	}
+	if len(want) > 0 || dropped != 2 || got.Removals() != 1 {
+		t.Errorf("missing %v, %d dropped, %d removals", want, dropped, got.Removals())
+	}
+	if got.Nodes[0].ReclaimableBytes != 0 || got.Nodes[1].ReclaimableBytes != 100 {
+		t.Errorf("reclaimable are %d and %d bytes", got.Nodes[0].ReclaimableBytes, got.Nodes[1].ReclaimableBytes)
+	}
+	if fresh.Removals() != 3 {
+		t.Error("the fresh plan was changed")
+	}
+}
