@@ -21,11 +21,28 @@ func main() {
 	// client-go logs what the commands report themselves, into the middle of the progress.
 	klog.SetLogger(logr.Discard())
 
-	// A terminal that is closed cleans up as an interrupt does.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// The first signal cleans up, a second one ends the process as usual.
-	context.AfterFunc(ctx, stop)
+	// A reader that has seen enough ("| head") must show as an error of the write, not end the process before it cleans up.
+	signal.Ignore(syscall.SIGPIPE)
 
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	os.Exit(plugin.Main(ctx, streams, os.Args[1:]))
+	os.Exit(plugin.Main(untilSignalled(), streams, os.Args[1:]))
+}
+
+// untilSignalled is the context of everything: the first signal ends it, and what was begun is cleaned up.
+func untilSignalled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	// A terminal that is closed cleans up as an interrupt does.
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		cancel()
+		// A person who cannot wait for the clean-up may interrupt that too; a closed terminal often tells twice.
+		for again := range signals {
+			if again != syscall.SIGHUP {
+				os.Exit(plugin.ExitInterrupted)
+			}
+		}
+	}()
+	return ctx
 }

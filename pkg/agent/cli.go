@@ -16,7 +16,7 @@ const VerbHold = "hold"
 // ErrUsage says that the command line was wrong. What was wrong with it has been printed.
 var ErrUsage = errors.New("wrong usage")
 
-const usage = `usage: imageclean-node VERB [--lease PATH] [--log PATH] [--socket PATH]
+const usage = `usage: imageclean-node VERB [--lease PATH] [--log PATH] [--socket PATH] [--pod NAMESPACE/NAME]
 
   hold       keep the container running until the lease is two minutes old
   inventory  list images and what uses them
@@ -43,6 +43,7 @@ func Run(ctx context.Context, args []string, config Config, stderr io.Writer) er
 	log := flags.String("log", DefaultLog, "")
 	if verb != VerbHold {
 		flags.StringVar(&config.Socket, "socket", DefaultSocket, "")
+		flags.StringVar(&config.Pod, "pod", "", "")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return ErrUsage
@@ -60,7 +61,7 @@ func Run(ctx context.Context, args []string, config Config, stderr io.Writer) er
 	case node.VerbRemove:
 		return Remove(ctx, config)
 	case node.VerbRelease:
-		return Release(ctx)
+		return Release(ctx, config.Lease)
 	}
 	fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
 	return ErrUsage

@@ -80,6 +80,21 @@ func bounded(ctx context.Context, method string, req, reply any, cc *grpc.Client
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
+// checkPod fails when the runtime does not run the pod, a "namespace/name".
+func (c *cri) checkPod(ctx context.Context, pod string) error {
+	namespace, name, _ := strings.Cut(pod, "/")
+	answer, err := c.runtimeService.ListContainers(ctx, &criapi.ListContainersRequest{Filter: &criapi.ContainerFilter{
+		LabelSelector: map[string]string{labelPodNamespace: namespace, labelPodName: name},
+	}})
+	if err != nil {
+		return fmt.Errorf("listing containers: %w", err)
+	}
+	if len(answer.GetContainers()) == 0 {
+		return fmt.Errorf("the %s at this socket does not run pod %s, so it is not the kubelet's runtime; --runtime-socket says where that listens", c.name, pod)
+	}
+	return nil
+}
+
 func (c *cri) close() error { return c.conn.Close() }
 
 func (c *cri) about(context.Context) (node.Runtime, error) {

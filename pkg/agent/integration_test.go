@@ -121,6 +121,12 @@ func TestContainerd_InventoryTellsImagesAndWhatHoldsThem(t *testing.T) {
 		cmpopts.SortSlices(func(a, b node.Use) bool { return a.By < b.By })); diff != "" {
 		t.Errorf("uses: -want +got\n%s", diff)
 	}
+	if err := n.cri.checkPod(t.Context(), "default/web"); err != nil {
+		t.Errorf("a pod that it runs: %v", err)
+	}
+	if err := n.cri.checkPod(t.Context(), "default/elsewhere"); err == nil || !strings.Contains(err.Error(), "not the kubelet's runtime") {
+		t.Errorf("a pod that it does not run: %v", err)
+	}
 	t.Run("the command answers the same over its streams", n.inventoryByCommand)
 }
 

@@ -61,9 +61,12 @@ func Hold(ctx context.Context, lease string, log *Log) error {
 // releasePatience is how long hold may take to end.
 const releasePatience = 5 * time.Second
 
+// releaseLock is how long release waits for a verb that is at work: its driver is gone, so it only finishes what is under way.
+const releaseLock = 3 * time.Second
+
 // Release tells hold, the first process of this container, to end. With that process ends everything in the container, the
 // caller included: Release returns only when it failed.
-func Release(ctx context.Context) error {
+func Release(ctx context.Context, lease string) error {
 	// Anywhere else the first process is somebody else's.
 	first, err := os.Readlink("/proc/1/exe")
 	if err != nil {
@@ -75,6 +78,10 @@ func Release(ctx context.Context) error {
 	}
 	if first != own {
 		return fmt.Errorf("ending the container: its first process is %s, not %s", first, own)
+	}
+	// A deletion must not be cut in the middle. What takes longer has failed anyway.
+	if lock, err := lockPod(ctx, lease, releaseLock); err == nil {
+		defer lock.Close()
 	}
 	if err := syscall.Kill(1, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("ending the container: %w", err)

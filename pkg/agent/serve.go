@@ -30,6 +30,9 @@ var (
 type Config struct {
 	// Socket is the runtime's socket.
 	Socket string
+	// Pod is the pod that this runs in, as "namespace/name". A runtime that does not know it is not this node's kubelet's: a
+	// machine can have several, and in another's store nothing of the kubelet's would be in use. Empty is not checked.
+	Pod string
 	// Lease is the file that keeps the pod alive. The pod-wide lock is beside it.
 	Lease string
 	// Stdin brings the request, then heartbeats. Its end means that the driver is gone.
@@ -44,12 +47,12 @@ type Config struct {
 func Inventory(ctx context.Context, config Config) error {
 	var request node.InventoryRequest
 	err := serve(ctx, config, node.VerbInventory, &request, func(ctx context.Context, answer *node.Writer) error {
-		return withRuntime(ctx, config.Socket, func(rt runtime) error {
+		return withRuntime(ctx, config, func(rt runtime) error {
 			return inventory(ctx, rt, config.Log, func(item node.Item) error { return answer.Item(item) })
 		})
 	})
 	if err == nil && request.Last {
-		err = Release(ctx)
+		err = Release(ctx, config.Lease)
 	}
 	return err
 }
@@ -58,22 +61,28 @@ func Inventory(ctx context.Context, config Config) error {
 func Remove(ctx context.Context, config Config) error {
 	var request node.RemoveRequest
 	err := serve(ctx, config, node.VerbRemove, &request, func(ctx context.Context, answer *node.Writer) error {
-		return withRuntime(ctx, config.Socket, func(rt runtime) error {
+		return withRuntime(ctx, config, func(rt runtime) error {
 			return remove(ctx, rt, request, config.Log, func(result node.Result) error { return answer.Item(result) })
 		})
 	})
 	if err == nil && request.Last {
-		err = Release(ctx)
+		err = Release(ctx, config.Lease)
 	}
 	return err
 }
 
-func withRuntime(ctx context.Context, socket string, use func(runtime) error) error {
-	rt, err := dial(ctx, socket)
+func withRuntime(ctx context.Context, config Config, use func(runtime) error) error {
+	rt, err := dial(ctx, config.Socket)
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(rt), rt.close())
+	if config.Pod != "" {
+		err = rt.checkPod(ctx, config.Pod)
+	}
+	if err == nil {
+		err = use(rt)
+	}
+	return errors.Join(err, rt.close())
 }
 
 // serve reads a verb's request, does its work as the only verb in the pod and for as long as the driver is there, and ends

@@ -3,7 +3,9 @@
 package clean
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -59,8 +61,6 @@ type Event struct {
 	Stage Stage
 	// Done of Total images, while removing; Total images when listed.
 	Done, Total int
-	// Message says what went wrong.
-	Message string
 }
 
 func (p *Pass) observe(e Event) {
@@ -85,13 +85,26 @@ func (p *Pass) Preview(ctx context.Context, nodes []plan.Node) (*plan.Plan, erro
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	in, err := p.Look(ctx, nodes)
 	if err != nil {
 		return nil, err
 	}
+	// Where the nodes took long, the cluster may want something else by now.
+	if time.Since(asked) > fresh {
+		if exclusions, err = p.Exclusions(ctx); err != nil {
+			return nil, err
+		}
+		if in.Users, err = p.users(ctx); err != nil {
+			return nil, err
+		}
+	}
 	in.Exclusions, in.Own, in.Policy = exclusions, p.Own, p.Policy
 	return plan.Decide(*in), nil
 }
+
+// fresh is how old may be what the cluster said when it is decided on.
+const fresh = 15 * time.Second
 
 // Look lists what nodes have and what the cluster wants. Nodes in another state than planned are carried along as they
 // are. It fails when the cluster's pods or workloads cannot be listed; a node that cannot be listed is failed.
@@ -147,7 +160,7 @@ func (p *Pass) inventories(ctx context.Context, nodes []plan.Node) []plan.NodeIn
 		if err != nil {
 			all[i].State, all[i].Reason, all[i].Message = failure(err)
 			if ctx.Err() == nil {
-				p.observe(Event{Node: name, Stage: Failed, Message: err.Error()})
+				p.observe(Event{Node: name, Stage: Failed})
 			}
 			return
 		}
@@ -223,6 +236,8 @@ func workByNode(approved *plan.Plan) []work {
 	return all
 }
 
+var errUnanswered = errors.New("the node did not answer for every image")
+
 func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 	r := NodeResult{State: plan.NodeDone, Outcomes: make(map[string]node.Outcome, len(w.targets))}
 	total := len(w.targets)
@@ -234,14 +249,16 @@ func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 		}
 		err = p.removeBatch(ctx, name, request, total, &r)
 	}
+	// Whatever the reason: an image that the node has not said anything about is not taken for removed.
+	for _, t := range w.targets {
+		if _, ok := r.Outcomes[t.ID]; !ok {
+			r.Outcomes[t.ID] = node.Outcome{ID: t.ID, State: node.Failed, Message: "the node did not get to it, or did not say what became of it"}
+			err = cmp.Or(err, errUnanswered)
+		}
+	}
 	if err != nil {
 		r.State, r.Reason, r.Message = failure(err)
-		for _, t := range w.targets {
-			if _, ok := r.Outcomes[t.ID]; !ok {
-				r.Outcomes[t.ID] = node.Outcome{ID: t.ID, State: node.Failed, Message: "the node did not say what became of it"}
-			}
-		}
-		p.observe(Event{Node: name, Stage: Failed, Message: err.Error()})
+		p.observe(Event{Node: name, Stage: Failed})
 		return r
 	}
 	p.observe(Event{Node: name, Stage: Finished, Done: total, Total: total})

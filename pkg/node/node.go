@@ -99,8 +99,9 @@ type Inventory struct {
 	Disk    Disk
 }
 
-// Add puts an item of an answer where it belongs.
-func (inv *Inventory) Add(item Item) {
+// Add puts an item of an answer where it belongs. An item of a kind that is not known is an error: what a newer agent found
+// worth saying must not be passed over.
+func (inv *Inventory) Add(item Item) error {
 	switch {
 	case item.Runtime != nil:
 		inv.Runtime = *item.Runtime
@@ -110,7 +111,10 @@ func (inv *Inventory) Add(item Item) {
 		inv.Uses = append(inv.Uses, *item.Use)
 	case item.Disk != nil:
 		inv.Disk = *item.Disk
+	default:
+		return errors.New("the node sent an item of an unknown kind: its agent and this program are of different versions")
 	}
+	return nil
 }
 
 // RemoveRequest asks a node to remove images, each after checking it again.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -71,7 +70,7 @@ func watch(ctx context.Context, client kubernetes.Interface, namespace, run stri
 // and without events only the reason of a refusal is missing.
 func (b *board) watchErrorHandler(pods bool) cache.WatchErrorHandlerWithContext {
 	return func(_ context.Context, _ *cache.Reflector, err error) {
-		if pods && apierrors.IsForbidden(err) {
+		if pods && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) {
 			b.change(func() { b.denied = fmt.Errorf("watching pods: %w; the ClusterRole imageclean-runner grants it", err) })
 		}
 	}
@@ -90,7 +89,12 @@ func (b *board) podHandler() cache.ResourceEventHandler {
 				object = lost.Obj
 			}
 			if pod, ok := object.(*corev1.Pod); ok {
-				b.change(func() { delete(b.pods, pod.Labels[batchv1.JobNameLabel]) })
+				b.change(func() {
+					job := pod.Labels[batchv1.JobNameLabel]
+					if now := b.pods[job]; now != nil && now.UID == pod.UID {
+						delete(b.pods, job)
+					}
+				})
 			}
 		},
 	}
@@ -158,29 +162,17 @@ func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1
 	}
 }
 
-// waitGone returns when no pod of the run is left. The watch may lag behind, so the API server has the last word.
-func (f *Fleet) waitGone(ctx context.Context) error {
-	for {
-		f.board.mu.Lock()
-		changed, known := f.board.changed, len(f.board.pods)
-		f.board.mu.Unlock()
-		if known == 0 {
-			pods, err := f.Client.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
-			if err != nil {
-				return fmt.Errorf("checking that no pod is left: %w", err)
-			}
-			if len(pods.Items) == 0 {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d pods to end: %w; they are marked for deletion and go when their node can be reached",
-				max(known, 1), context.Cause(ctx))
-		case <-changed:
-		case <-time.After(time.Second):
-		}
+// left counts the pods of one Job, or of all when job is empty. changed is closed when that may have changed.
+func (b *board) left(job string) (changed chan struct{}, count int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if job == "" {
+		return b.changed, len(b.pods)
 	}
+	if b.pods[job] != nil {
+		count = 1
+	}
+	return b.changed, count
 }
 
 // RefusedError is what the cluster said when it would not have a pod of ours.
@@ -210,9 +202,11 @@ var hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPu
 
 // judge says whether the pod runs, what it is waiting for, or why it never will.
 func judge(pod *corev1.Pod, mount string) (ready bool, waiting string, err error) {
-	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
-		why := strings.TrimSpace(pod.Status.Reason + ": " + pod.Status.Message)
-		return false, "", fmt.Errorf("its pod %s ended early (%s)", pod.Name, strings.Trim(why, ": "))
+	if pod.DeletionTimestamp != nil {
+		return false, "", fmt.Errorf("its pod %s was deleted before it ran", pod.Name)
+	}
+	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		return false, "", fmt.Errorf("its pod %s ended early (%s)", pod.Name, strings.Trim(pod.Status.Reason+": "+pod.Status.Message, ": "))
 	}
 	if strings.Contains(mount, "hostPath type check failed") {
 		return false, "", fmt.Errorf("the runtime's socket is not where it is expected (%s); --runtime-socket says where it is", mount)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,15 +42,22 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 		return err
 	}
 	executor, err := f.executor(pod, &corev1.PodExecOptions{
-		Container: Remover, Command: []string{program, verb}, Stdin: true, Stdout: true, Stderr: true,
+		Container: Remover, Command: []string{program, verb, "--pod", pod.Namespace + "/" + pod.Name}, Stdin: true, Stdout: true, Stderr: true,
 	})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-
 	stdin, requestWriter := io.Pipe()
+	// An interrupt closes the verb's input. It then ends by itself, in between two deletions, and says what it has done.
+	stop := context.AfterFunc(ctx, func() { _ = requestWriter.Close() })
+	defer stop()
+	interrupted := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	patience := context.AfterFunc(interrupted, func() {
+		time.AfterFunc(endTimeout, func() { cancel(context.Cause(interrupted)) })
+	})
+	defer patience()
 	go sendRequest(ctx, requestWriter, request)
 
 	answer, stdout := io.Pipe()
@@ -71,6 +79,9 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 	if readErr != nil {
 		_ = answer.Close()
 		cancel(readErr)
+		if interrupted.Err() != nil {
+			readErr = context.Cause(interrupted)
+		}
 		return &ExecError{Verb: verb, Err: rootCause(ctx, readErr, <-streamed), Stderr: stderr.String()}
 	}
 	hangUp := time.AfterFunc(endTimeout, func() { cancel(nil) })
@@ -86,7 +97,7 @@ const (
 	// program is the agent in its image.
 	program = "/imageclean-node"
 	// endTimeout is how long a verb may take to end after its answer, and a container after it was told to.
-	endTimeout = 3 * time.Second
+	endTimeout = 5 * time.Second
 	// killed is how a process that was killed exits, as shells say it: 128 and the signal's number.
 	killed = 128 + 9
 )
@@ -172,9 +183,14 @@ func (f *Fleet) executor(pod *corev1.Pod, options *corev1.PodExecOptions) (remot
 }
 
 // tail keeps the last of what is written to it.
-type tail struct{ text []byte }
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
 
 func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	const most = 4 << 10
 	t.text = append(t.text, p...)
 	if len(t.text) > most {
@@ -183,4 +199,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (t *tail) String() string { return string(t.text) }
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
+}

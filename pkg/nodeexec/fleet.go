@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -68,10 +70,10 @@ func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) 
 func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, error) {
 	inv := &node.Inventory{}
 	request := node.InventoryRequest{Last: !f.KeepPods}
-	err := call(ctx, f, name, node.VerbInventory, request, request.Last, func(item node.Item) error {
-		inv.Add(item)
-		return nil
-	})
+	err := call(ctx, f, name, node.VerbInventory, request, request.Last, inv.Add)
+	if err == nil && inv.Runtime.Name == "" {
+		err = errors.New("the node did not say which runtime it has")
+	}
 	if err != nil {
 		return nil, f.explain(ctx, name, "listing images", err)
 	}
@@ -101,33 +103,50 @@ type job struct {
 	ended bool
 }
 
-// pod returns the node's running pod, made when there is none yet.
+// pod returns the node's running pod. It is made when there is none yet, or none any more: a pod ends by itself when it is
+// asked nothing for a while, as happens to the first ones when some node takes long.
 func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 	n, ok := f.nodes[name]
 	if !ok {
 		return nil, fmt.Errorf("node %q is not part of this run", name)
 	}
 	f.mu.Lock()
-	created := f.jobs[name] != nil
-	if !created {
-		f.jobs[name] = &job{name: jobName(name, f.Run)}
-	}
-	job := f.jobs[name].name
+	known := f.jobs[name]
 	f.mu.Unlock()
-	if !created {
-		_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n), metav1.CreateOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("creating job %s/%s: %w", f.Namespace, job, err)
+	if known != nil {
+		if pod := f.board.pod(known.name); pod != nil && !known.ended && pod.Status.Phase == corev1.PodRunning {
+			return pod, nil
 		}
+		if err := f.releaseJob(ctx, known); err != nil {
+			return nil, err
+		}
+		if err := f.waitGone(ctx, known.name); err != nil {
+			return nil, err
+		}
+	}
+	made := &job{name: jobName(name, f.Run)}
+	f.mu.Lock()
+	f.jobs[name] = made
+	f.mu.Unlock()
+	return f.start(ctx, n, made.name)
+}
+
+// start creates a Job on a node and waits for its pod.
+func (f *Fleet) start(ctx context.Context, n Node, job string) (*corev1.Pod, error) {
+	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n), metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("creating job %s/%s: %w", f.Namespace, job, err)
 	}
 	say := func(message string) {
 		if f.Progress != nil {
-			f.Progress(name, message)
+			f.Progress(n.Name, message)
 		}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
+	defer cancel()
 	pod, err := f.board.wait(ctx, job, say)
-	if err != nil || created {
-		return pod, err
+	if err != nil {
+		return nil, err
 	}
 	say("its pod runs")
 	return pod, f.extend(ctx, job)
@@ -179,7 +198,7 @@ func (f *Fleet) Release(ctx context.Context) error {
 	for _, job := range jobs {
 		group.Go(func() error { return f.releaseJob(ctx, job) })
 	}
-	return errors.Join(group.Wait(), f.waitGone(ctx))
+	return errors.Join(group.Wait(), f.waitGone(ctx, ""))
 }
 
 // releaseJob deletes a Job and its pod. A kubelet takes a second or two to end a pod and to say so. Its containers end at
@@ -187,7 +206,12 @@ func (f *Fleet) Release(ctx context.Context) error {
 func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
 	pod := f.board.pod(job.name)
 	ended := pod != nil && (job.ended || f.end(ctx, pod) == nil)
-	err := f.Client.BatchV1().Jobs(f.Namespace).Delete(ctx, job.name, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
+	// A pod that has not been seen may be about to be made: the Job then goes after its pod, and not before.
+	policy := metav1.DeletePropagationForeground
+	if pod != nil {
+		policy = metav1.DeletePropagationBackground
+	}
+	err := f.Client.BatchV1().Jobs(f.Namespace).Delete(ctx, job.name, metav1.DeleteOptions{PropagationPolicy: &policy})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting job %s/%s: %w", f.Namespace, job.name, err)
 	}
@@ -199,6 +223,52 @@ func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
 		}
 	}
 	return nil
+}
+
+// waitGone returns when nothing is left of one Job of the run, or of all when job is empty. The watch may lag behind, so the API
+// server has the last word.
+func (f *Fleet) waitGone(ctx context.Context, job string) error {
+	for {
+		changed, known := f.board.left(job)
+		if known == 0 {
+			left, err := f.listLeft(ctx, job)
+			if err != nil || left == 0 {
+				return err
+			}
+			known = left
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d pods to end: %w; they are marked for deletion and go when their node can be reached",
+				known, context.Cause(ctx))
+		case <-changed:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// listLeft counts the Jobs and pods that the API server still has.
+func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
+	left := 0
+	jobs, err := f.Client.BatchV1().Jobs(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
+	if err != nil {
+		return 0, fmt.Errorf("checking that no job is left: %w", err)
+	}
+	for i := range jobs.Items {
+		if job == "" || jobs.Items[i].Name == job {
+			left++
+		}
+	}
+	pods, err := f.Client.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
+	if err != nil {
+		return 0, fmt.Errorf("checking that no pod is left: %w", err)
+	}
+	for i := range pods.Items {
+		if job == "" || pods.Items[i].Labels[batchv1.JobNameLabel] == job {
+			left++
+		}
+	}
+	return left, nil
 }
 
 // Close releases the pods and stops watching. ctx bounds how long it waits for the pods to go: give it one that outlives

@@ -97,7 +97,7 @@ func (p *Plan) decideNode(n int, inv *node.Inventory, index *index, pods []User,
 		img.Copies = append(img.Copies, c)
 		p.Nodes[n].Images++
 		if c.Decision == Remove {
-			p.Nodes[n].ReclaimableBytes += found.SizeBytes
+			p.Nodes[n].ReclaimableBytes += img.SizeBytes
 		}
 	}
 }
@@ -117,7 +117,7 @@ func decideImage(in Input, img *Image, references []holder) imageReasons {
 		keep(Excluded, hit.Exclusion.Source, "%q protects %s", hit.Exclusion.Pattern, hit.Matched)
 	}
 	names := func(p image.Pattern) bool { _, ok := p.Match(img.Identity); return ok }
-	if in.Policy.List != nil {
+	if in.Policy.Listed {
 		if slices.ContainsFunc(in.Policy.List, names) {
 			r.remove = []Reason{{Code: Listed, Message: "the list names it"}}
 		} else {
@@ -184,7 +184,7 @@ func decideCopy(policy Policy, found node.Image, now time.Time, held []holder) [
 	} else if found.Sandbox {
 		reasons = append(reasons, Reason{Code: Pinned, Message: "pod sandboxes are made from it"})
 	}
-	if policy.List != nil {
+	if policy.Listed {
 		return reasons
 	}
 	switch minAge := policy.OlderThan(); {

@@ -55,6 +55,13 @@ func exact(text string) image.Pattern {
 	return p
 }
 
+func (w *world) list(entries ...string) {
+	w.input.Policy.Listed = true
+	for _, text := range entries {
+		w.input.Policy.List = append(w.input.Policy.List, exact(text))
+	}
+}
+
 func (w *world) use(kind node.UseKind, state, imageID string, refs ...string) {
 	w.inventory.Uses = append(w.inventory.Uses, node.Use{Kind: kind, By: "default/web (app)", State: state, Refs: refs, ImageID: imageID})
 }
@@ -166,17 +173,17 @@ func TestDecide_EachRule(t *testing.T) {
 
 		{"the selection names it", func(w *world) { w.input.Policy.Select = []image.Pattern{pattern("other"), pattern("app:*")} }, "remove Unused"},
 		{"the selection does not name it", func(w *world) { w.input.Policy.Select = []image.Pattern{pattern("other")} }, "keep NotSelected"},
-		{"the list names it", func(w *world) { w.input.Policy.List = []image.Pattern{exact("app:1")} }, "remove Listed"},
-		{"the list names everything", func(w *world) { w.input.Policy.List = []image.Pattern{exact("*")} }, "remove Listed"},
-		{"the list does not name it", func(w *world) { w.input.Policy.List = []image.Pattern{exact("app")} }, "keep NotSelected"},
-		{"an empty list", func(w *world) { w.input.Policy.List = []image.Pattern{} }, "keep NotSelected"},
+		{"the list names it", func(w *world) { w.list("app:1") }, "remove Listed"},
+		{"the list names everything", func(w *world) { w.list("*") }, "remove Listed"},
+		{"the list does not name it", func(w *world) { w.list("app") }, "keep NotSelected"},
+		{"an empty list", func(w *world) { w.list() }, "keep NotSelected"},
 		{"a list asks for no digest, age or template", func(w *world) {
-			w.input.Policy.List = []image.Pattern{exact("app:1")}
+			w.list("app:1")
 			w.image.Digests, w.image.PulledAt = nil, noon
 			w.user("CronJob", "", ref)
 		}, "remove Listed"},
 		{"a list does not override use, pins and exclusions", func(w *world) {
-			w.input.Policy.List = []image.Pattern{exact("app:1")}
+			w.list("app:1")
 			w.use(node.UseContainer, "running", id("a"))
 			w.image.Pinned = true
 			w.exclude("app")

@@ -87,8 +87,10 @@ type Policy struct {
 	IncludeUnpullable bool
 	// Select considers only the images that one of these names; empty considers all.
 	Select []image.Pattern
-	// List, when not nil, is an explicit list (image.ParseExact): only what it names goes, and only the reasons that protect a
-	// listed image apply.
+	// Listed says that there is an explicit list: only what List names goes, and only the reasons that protect a listed image
+	// apply.
+	Listed bool
+	// List has the entries of that list (image.ParseExact).
 	List []image.Pattern
 }
 

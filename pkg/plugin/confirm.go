@@ -28,7 +28,7 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, d *report.Documen
 		word = d.Context
 	}
 	fmt.Fprintf(out, "\nRemove %s from %s? Type %q to do so: ",
-		plural(d.Summary.Remove, "image"), plural(nodes, "node"), printable(word))
+		plural(d.Summary.Remove, "image"), plural(nodes, "node"), report.Printable(word))
 	line := make(chan string, 1)
 	go func() {
 		text, err := bufio.NewReader(in).ReadString('\n')

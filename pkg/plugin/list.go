@@ -56,7 +56,7 @@ func newListCommand(streams genericiooptions.IOStreams) *cobra.Command {
 
 // Run lists the images and prints them.
 func (o *listOptions) Run(ctx context.Context) (err error) {
-	timed, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it took longer than --timeout %s", o.timeout))
+	timed, cancel := o.timed(ctx)
 	defer cancel()
 	s, err := o.open(timed, o.ErrOut, false)
 	if err != nil {
@@ -68,14 +68,12 @@ func (o *listOptions) Run(ctx context.Context) (err error) {
 		return err
 	}
 	s.progress.stop()
-	d := report.ListInventory(s.finish(ctx), plan.Decide(*found))
+	d := report.ListInventory(s.finish(ctx), *found)
 	if err := report.Print(o.Out, d, o.format); err != nil {
 		return err
 	}
 	for _, n := range d.Nodes {
-		if n.State == plan.NodeFailed || n.State == plan.NodeGone {
-			fmt.Fprintf(o.ErrOut, "warning: node %s %s: %s\n", n.Name, n.State, printable(n.Message))
-		}
+		warnOfNode(o.IOStreams, n.Name, n.State, n.Message)
 	}
 	fmt.Fprintf(o.ErrOut, "\n%s on %s, %d in use\n", plural(d.Summary.Copies, "image"), plural(d.Summary.Nodes-d.Summary.SkippedNodes, "node"), d.Summary.InUse)
 	return outcomeErr(d.Outcome)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
@@ -31,11 +32,9 @@ func outputFormat(text string) (report.Format, error) {
 	return "", rejectf("output format %q is not one of %v", text, report.Formats)
 }
 
-// warnOfNodes says on stderr which nodes were not done: a table of images has no place for them.
-func warnOfNodes(streams genericiooptions.IOStreams, nodes []report.Node) {
-	for _, n := range nodes {
-		if n.State == "failed" || n.State == "gone" {
-			fmt.Fprintf(streams.ErrOut, "warning: node %s %s: %s\n", n.Name, n.State, printable(n.Message))
-		}
+// warnOfNode says on stderr when a node was not done: a table of images has no place for it.
+func warnOfNode(streams genericiooptions.IOStreams, name string, state plan.NodeState, message string) {
+	if state == plan.NodeFailed || state == plan.NodeGone {
+		fmt.Fprintf(streams.ErrOut, "warning: node %s %s: %s\n", name, state, report.Printable(message))
 	}
 }

@@ -3,6 +3,7 @@ package plugin
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
 // progress shows how the nodes come along: on a terminal a line a node that changes in place, elsewhere a plain line for
@@ -40,7 +42,7 @@ const (
 
 func newProgress(out io.Writer, quiet bool) *progress {
 	p := &progress{out: out, quiet: quiet, status: map[string]clean.Event{}, wait: map[string]string{}, ended: make(chan struct{})}
-	if file, ok := out.(interface{ Fd() uintptr }); ok && !quiet && term.IsTerminal(int(file.Fd())) {
+	if file, ok := out.(interface{ Fd() uintptr }); ok && !quiet && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
 		p.terminal = &terminal{fd: int(file.Fd())}
 		p.done.Go(p.animate)
 	}
@@ -60,7 +62,7 @@ func (p *progress) observe(e clean.Event) {
 	p.dirty = true
 	// What a node is waiting for while it is listed is told by waiting.
 	if p.terminal == nil && !p.quiet && before.Stage != e.Stage && e.Stage != clean.Listing {
-		fmt.Fprintln(p.out, printable(describe(e, "")))
+		fmt.Fprintln(p.out, report.Printable(describe(e, "")))
 	}
 }
 
@@ -71,7 +73,7 @@ func (p *progress) waiting(node, message string) {
 	p.wait[node] = message
 	p.dirty = true
 	if p.terminal == nil && !p.quiet {
-		fmt.Fprintln(p.out, printable(node+": "+message))
+		fmt.Fprintln(p.out, report.Printable(node+": "+message))
 	}
 }
 
@@ -83,7 +85,7 @@ func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
-	fmt.Fprintln(p.out, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(p.out, report.Printable(fmt.Sprintf(format, args...)))
 	p.dirty = true
 }
 
@@ -162,7 +164,7 @@ func (p *progress) draw() {
 	p.erase()
 	var text strings.Builder
 	for _, node := range order[:min(len(order), mostLines)] {
-		text.WriteString(cut(printable(describe(p.status[node], p.wait[node])), width) + "\n")
+		text.WriteString(cut(report.Printable(describe(p.status[node], p.wait[node])), width) + "\n")
 		p.drawn++
 	}
 	if more := len(order) - mostLines; more > 0 {

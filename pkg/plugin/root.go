@@ -14,15 +14,17 @@ import (
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
 // Exit codes.
 const (
-	exitDone        = 0   // done, or nothing to do
-	exitError       = 1   // it failed
-	exitRejected    = 2   // what was asked makes no sense, or has to be confirmed; nothing was done
-	exitPartial     = 3   // some node or image failed
-	exitInterrupted = 130 // a signal ended it; everything of ours was cleaned up
+	exitDone     = 0 // done, or nothing to do
+	exitError    = 1 // it failed
+	exitRejected = 2 // what was asked makes no sense, or has to be confirmed; nothing was done
+	exitPartial  = 3 // some node or image failed
+	// ExitInterrupted is for a run that a signal ended.
+	ExitInterrupted = 130
 )
 
 // Main runs the command line and returns its exit code.
@@ -32,10 +34,10 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string
 	err := command.ExecuteContext(ctx)
 	code := exitCode(ctx, err)
 	switch {
-	case code == exitInterrupted: // how the steps under way ended when they were cut short says nothing
+	case code == ExitInterrupted: // how the steps under way ended when they were cut short says nothing
 		fmt.Fprintln(streams.ErrOut, "interrupted; nothing of imageclean is left on the nodes")
 	case err != nil:
-		fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimSpace(printable(err.Error())))
+		fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimSpace(report.Printable(err.Error())))
 	}
 	return code
 }
@@ -138,24 +140,11 @@ func exitCode(ctx context.Context, err error) int {
 		case clean.Partial:
 			return exitPartial
 		case clean.Interrupted:
-			return exitInterrupted
+			return ExitInterrupted
 		}
 		return exitError
 	case ctx.Err() != nil:
-		return exitInterrupted
+		return ExitInterrupted
 	}
 	return exitError
-}
-
-// printable drops what a terminal would act on from text that came from elsewhere.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		if r < ' ' || (r >= 0x7f && r < 0xa0) {
-			return -1
-		}
-		return r
-	}, text)
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/util/templates"
-
-	"github.com/dustin/go-humanize"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
@@ -114,7 +113,7 @@ func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string)
 	if o.format, err = outputFormat(f.output); err != nil {
 		return nil, err
 	}
-	o.interactive = f.output == "" && isTerminal(streams.In) && isTerminal(streams.Out)
+	o.interactive = (o.format == report.Table || o.format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
 	for _, text := range f.exclude {
 		pattern, err := image.ParsePattern(text)
 		if err != nil {
@@ -134,7 +133,7 @@ func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string)
 
 // Run is one pass: preview, approval, removal.
 func (o *runOptions) Run(ctx context.Context) (err error) {
-	timed, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it took longer than --timeout %s", o.timeout))
+	timed, cancel := o.timed(ctx)
 	defer cancel()
 	s, err := o.open(timed, o.ErrOut, o.yes)
 	if err != nil {
@@ -164,9 +163,14 @@ func (o *runOptions) Run(ctx context.Context) (err error) {
 	if err := report.Print(o.Out, d, o.format); err != nil {
 		return err
 	}
-	warnOfNodes(o.IOStreams, d.Nodes)
-	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s freed\n",
-		plural(d.Summary.Removed, "image"), d.Summary.Keep+d.Summary.Remove-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, size(d.Summary.FreedBytes))
+	o.warn(d)
+	about := ""
+	if d.Summary.FreedApproximate {
+		about = "about "
+	}
+	kept := d.Summary.Keep + d.Summary.Remove - d.Summary.Removed - d.Summary.Failed
+	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s%s freed\n",
+		plural(d.Summary.Removed, "image"), kept, d.Summary.Failed, about, report.Size(d.Summary.FreedBytes))
 	return outcomeErr(d.Outcome)
 }
 
@@ -179,9 +183,9 @@ func (o *runOptions) approve(ctx context.Context, s *session, planned *plan.Plan
 	if err := report.Print(o.Out, d, o.format); err != nil {
 		return false, err
 	}
-	warnOfNodes(o.IOStreams, d.Nodes)
+	o.warn(d)
 	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay\n",
-		plural(d.Summary.Remove, "image"), d.Summary.Remove+d.Summary.Keep, size(d.Summary.ReclaimableBytes), d.Summary.Keep)
+		plural(d.Summary.Remove, "image"), d.Summary.Remove+d.Summary.Keep, report.Size(d.Summary.ReclaimableBytes), d.Summary.Keep)
 	switch {
 	case d.Outcome != clean.Planned:
 		if d.Summary.Remove == 0 || o.dryRun {
@@ -194,7 +198,7 @@ func (o *runOptions) approve(ctx context.Context, s *session, planned *plan.Plan
 		return false, nil
 	}
 	if !o.interactive {
-		return false, rejectf("nothing was removed: there is no terminal to ask at; --yes removes without asking, --dry-run only shows the plan")
+		return false, rejectf("nothing was removed: nobody can be asked here; --yes removes without asking, --dry-run only shows the plan")
 	}
 	// Nobody knows how long the person thinks: meanwhile no pod of ours stays on the nodes.
 	if err := s.release(ctx); err != nil {
@@ -205,6 +209,12 @@ func (o *runOptions) approve(ctx context.Context, s *session, planned *plan.Plan
 		err = errors.New("not confirmed, nothing was removed")
 	}
 	return ok, err
+}
+
+func (o *runOptions) warn(d *report.Document) {
+	for _, n := range d.Nodes {
+		warnOfNode(o.IOStreams, n.Name, n.State, n.Message)
+	}
 }
 
 // recheck decides anew once a person has taken the time to read and confirm: only what both plans remove goes.
@@ -221,5 +231,3 @@ func (o *runOptions) recheck(ctx context.Context, s *session, pass *clean.Pass, 
 	}
 	return restricted, nil
 }
-
-func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }

@@ -25,8 +25,11 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/version"
 )
 
-// cleanupTimeout is how long a command waits for its pods to end, also when it was interrupted.
-const cleanupTimeout = 30 * time.Second
+// How long a command waits for its pods to end, also when it was interrupted.
+const (
+	cleanupTimeout = 30 * time.Second
+	cleanupPerNode = 100 * time.Millisecond
+)
 
 // sessionFlags are what every command that goes to the nodes takes.
 type sessionFlags struct {
@@ -108,7 +111,7 @@ type session struct {
 }
 
 // open connects to the cluster and chooses the nodes. Nothing is created yet. keepPods says that a removal follows the
-// inventories at once. Close it, whatever happened.
+// inventories at once. Close what it returns, whatever happened.
 func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bool) (*session, error) {
 	config, err := o.config.ToRESTConfig()
 	if err != nil {
@@ -123,13 +126,23 @@ func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bo
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	s := &session{sessionOptions: o, client: client, progress: newProgress(errOut, o.quiet)}
+	if err := s.prepare(ctx, config, keepPods); err != nil {
+		s.progress.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare chooses the nodes and makes their fleet.
+func (s *session) prepare(ctx context.Context, config *rest.Config, keepPods bool) (err error) {
+	o, client := s.sessionOptions, s.client
 	s.run = clean.Run{ID: rand.String(5), StartedAt: time.Now().UTC(), Context: o.contextName()}
 	if s.run.ClusterUID, err = kube.ClusterUID(ctx, client); err != nil {
-		return nil, err
+		return err
 	}
 	nodes, skips, err := nodeexec.Select(ctx, client, o.nodes, o.selector, o.runtimeSocket)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(nodes)+len(skips) == 0 {
 		s.progress.say("no node matches the selector %q", o.selector)
@@ -145,7 +158,7 @@ func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bo
 		Client: client, REST: config, Namespace: o.namespace, Run: s.run.ID, ImagePullSecret: o.imagePullSecret,
 		Image: version.Image(o.registry, "node"), KeepPods: keepPods, Deadline: o.timeout, Progress: s.progress.waiting,
 	}, nodes)
-	return s, err
+	return err
 }
 
 func (o *sessionOptions) contextName() string {
@@ -169,19 +182,30 @@ func (s *session) pass(policy plan.Policy, exclude []image.Exclusion) *clean.Pas
 
 // release ends the session's pods, also when ctx has ended.
 func (s *session) release(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := s.cleanup(ctx)
 	defer cancel()
 	return s.fleet.Release(ctx)
+}
+
+// cleanup is a context of its own: what was begun is cleaned up however the command ended.
+func (s *session) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := cleanupTimeout + time.Duration(len(s.nodes))*cleanupPerNode
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }
 
 // close ends the session and adds to err what could not be cleaned up.
 func (s *session) close(ctx context.Context, err *error) {
 	s.progress.stop()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := s.cleanup(ctx)
 	defer cancel()
 	if closeErr := s.fleet.Close(ctx); closeErr != nil {
 		*err = errors.Join(*err, &cleanupError{err: closeErr})
 	}
+}
+
+// timed bounds ctx by --timeout.
+func (o *sessionOptions) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it took longer than --timeout %s: %w", o.timeout, context.DeadlineExceeded))
 }
 
 // finish stamps the run with how it ended.

@@ -60,6 +60,8 @@ type Node struct {
 	// ReclaimableBytes is an upper bound: images share layers.
 	ReclaimableBytes int64 `json:"reclaimableBytes"`
 	FreedBytes       int64 `json:"freedBytes"`
+	// FreedApproximate is set where the runtime can only estimate what was freed.
+	FreedApproximate bool `json:"freedApproximate,omitempty"`
 }
 
 // Image is one image of a document, joined over nodes by its ID.
@@ -103,6 +105,7 @@ type Summary struct {
 	Failed           int   `json:"failed"`
 	ReclaimableBytes int64 `json:"reclaimableBytes"`
 	FreedBytes       int64 `json:"freedBytes"`
+	FreedApproximate bool  `json:"freedApproximate,omitempty"`
 }
 
 // outcomePlanned is a copy's outcome while nothing was removed.
@@ -127,7 +130,9 @@ func Report(run clean.Run, r *clean.Result) *Document {
 	for i, result := range r.Nodes {
 		n := &d.Nodes[i]
 		n.State, n.Reason, n.Message, n.FreedBytes = result.State, result.Reason, result.Message, result.Freed.Bytes
+		n.FreedApproximate = result.Freed.Approximate
 		d.Summary.FreedBytes += n.FreedBytes
+		d.Summary.FreedApproximate = d.Summary.FreedApproximate || n.FreedApproximate
 		if failedNode(n.State) {
 			d.Summary.FailedNodes++
 		}

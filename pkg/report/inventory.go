@@ -23,6 +23,8 @@ type InventoryNode struct {
 	Reason  string         `json:"reason,omitempty"`
 	Message string         `json:"message,omitempty"`
 	Images  int            `json:"images"`
+	// DiskBytes is what the runtime's image store takes up.
+	DiskBytes int64 `json:"diskBytes"`
 }
 
 // InventoryImage is one image of an inventory, joined over nodes by its ID.
@@ -55,9 +57,11 @@ type InventorySummary struct {
 	InUse        int `json:"inUse"`
 }
 
-// ListInventory makes the document of what a look at the nodes found, from a plan decided on it.
-func ListInventory(run clean.Run, p *plan.Plan) *Inventory {
-	d := Plan(run, p)
+// ListInventory makes the document of what a look at the nodes found.
+func ListInventory(run clean.Run, found plan.Input) *Inventory {
+	// What uses an image is known from the reasons to keep it. Under an empty list nothing else would be removed either.
+	found.Policy = plan.Policy{Listed: true}
+	d := Plan(run, plan.Decide(found))
 	inv := &Inventory{Header: d.Header, Nodes: make([]InventoryNode, len(d.Nodes)), Images: make([]InventoryImage, len(d.Images))}
 	inv.Kind = "Inventory"
 	if inv.Outcome == clean.Planned {
@@ -68,6 +72,12 @@ func ListInventory(run clean.Run, p *plan.Plan) *Inventory {
 	}
 	for i, n := range d.Nodes {
 		inv.Nodes[i] = InventoryNode{Name: n.Name, Runtime: n.Runtime, State: n.State, Reason: n.Reason, Message: n.Message, Images: n.Images}
+		if n.State == plan.NodePlanned {
+			inv.Nodes[i].State = plan.NodeDone
+		}
+		if from := found.Nodes[i].Inventory; from != nil {
+			inv.Nodes[i].DiskBytes = from.Disk.UsedBytes
+		}
 	}
 	for i, img := range d.Images {
 		out := InventoryImage{ID: img.ID, Names: img.Names, Digests: img.Digests, SizeBytes: img.SizeBytes, display: img.display}

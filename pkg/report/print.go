@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,15 +34,15 @@ const (
 // Formats are all formats.
 var Formats = []Format{Table, Wide, JSON, YAML, Name}
 
-// Printable is a document that knows its tables.
-type Printable interface {
+// Printer is a document that knows its tables.
+type Printer interface {
 	table() *metav1.Table
 	// names are the images that the document is about: for a plan those to remove, for a report those removed.
 	names() []string
 }
 
 // Print writes the document to w.
-func Print(w io.Writer, document Printable, format Format) error {
+func Print(w io.Writer, document Printer, format Format) error {
 	switch format {
 	case JSON:
 		encoder := json.NewEncoder(w)
@@ -57,7 +58,7 @@ func Print(w io.Writer, document Printable, format Format) error {
 		return err
 	case Name:
 		for _, name := range document.names() {
-			if _, err := fmt.Fprintln(w, name); err != nil {
+			if _, err := fmt.Fprintln(w, Printable(name)); err != nil {
 				return err
 			}
 		}
@@ -66,6 +67,16 @@ func Print(w io.Writer, document Printable, format Format) error {
 		return printers.NewTablePrinter(printers.PrintOptions{Wide: format == Wide}).PrintObj(document.table(), w)
 	}
 	return fmt.Errorf("output format %q is not one of %v", format, Formats)
+}
+
+// Printable drops what a terminal would act on from text that came from elsewhere, such as an image's name.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, text)
 }
 
 func columns(names, wide []string) []metav1.TableColumnDefinition {
@@ -88,7 +99,7 @@ func (d *Document) table() *metav1.Table {
 		img := &d.Images[i]
 		for _, copies := range alike(img.Nodes) {
 			row := metav1.TableRow{Cells: []any{
-				img.display, nodeNames(copies), size(img.SizeBytes), d.age(copies), d.verb(copies[0]), plan.Reason(copies[0].Reasons[0]).String(),
+				img.display, nodeNames(copies), Size(img.SizeBytes), d.age(copies), d.verb(copies[0]), plan.Reason(copies[0].Reasons[0]).String(),
 				img.ID, allReasons(copies[0].Reasons),
 			}}
 			if copies[0].Decision == plan.Remove {
@@ -181,7 +192,8 @@ func age(now, then time.Time) string {
 	return duration.HumanDuration(max(now.Sub(then), 0))
 }
 
-func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
+// Size says a number of bytes for people, in binary units.
+func Size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
 
 func allReasons(reasons []Reason) string {
 	var all []string
@@ -203,7 +215,7 @@ func (inv *Inventory) table() *metav1.Table {
 				by = "(pinned)"
 			}
 			t.Rows = append(t.Rows, metav1.TableRow{Cells: []any{
-				img.display, c.Name, size(img.SizeBytes), age(inv.StartedAt, c.PulledAt), inUse, by, img.ID,
+				img.display, c.Name, Size(img.SizeBytes), age(inv.StartedAt, c.PulledAt), inUse, by, img.ID,
 			}})
 		}
 	}

@@ -88,11 +88,26 @@ func carriedOut() *clean.Result {
 	}}
 }
 
+// looked is what a look at two nodes found: one image that is used on one of them, one that is pinned; a third node failed.
+func looked() plan.Input {
+	pulled := noon.Add(-40 * 24 * time.Hour)
+	nginx := node.Image{ID: id("a"), Names: []string{"docker.io/library/nginx:1.21"}, Digests: []string{"docker.io/library/nginx@" + id("d")}, SizeBytes: 142_000_000, PulledAt: pulled}
+	agent := node.Image{ID: id("b"), Names: []string{"ghcr.io/acme/agent:v1"}, SizeBytes: 1_000_000, Pinned: true}
+	return plan.Input{Nodes: []plan.NodeInventory{
+		{Node: plan.Node{Name: "node1", Runtime: "containerd://1.6.20", State: plan.NodePlanned}, Inventory: &node.Inventory{
+			Images: []node.Image{nginx, agent}, Disk: node.Disk{UsedBytes: 400_000_000},
+			Uses: []node.Use{{Kind: node.UseContainer, By: "shop/web-1 (web)", Pod: "shop/web-1", State: "running", ImageID: id("a")}},
+		}},
+		{Node: plan.Node{Name: "node2", Runtime: "containerd://2.4.2", State: plan.NodePlanned}, Inventory: &node.Inventory{Images: []node.Image{nginx}}},
+		{Node: plan.Node{Name: "node3", Runtime: "containerd://2.4.2", State: plan.NodeFailed, Reason: "Error", Message: "its pod was deleted"}},
+	}}
+}
+
 func TestPrint_IsGolden(t *testing.T) {
-	documents := map[string]report.Printable{
+	documents := map[string]report.Printer{
 		"plan":      report.Plan(run, example()),
 		"report":    report.Report(run, carriedOut()),
-		"inventory": report.ListInventory(run, example()),
+		"inventory": report.ListInventory(run, looked()),
 		"empty":     report.Plan(run, &plan.Plan{}),
 	}
 	for name, document := range documents {

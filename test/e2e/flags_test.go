@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -17,10 +18,7 @@ func contains(text, part string) bool { return strings.Contains(text, part) }
 func TestRun_ConsidersOnlyTheNodesAskedFor(t *testing.T) {
 	lay(t)
 	node := bed.Nodes()[0]
-	patch := []byte(`{"metadata":{"labels":{"pool":"ci"}}}`)
-	if _, err := client.CoreV1().Nodes().Patch(t.Context(), node, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	label(t, node, "pool", `"ci"`)
 	for _, args := range [][]string{{node}, {"-l", "pool=ci"}, {"--selector=pool in (ci)"}} {
 		d := parse(t, dryRun(t, args...))
 		if len(d.Nodes) != 1 || d.Nodes[0].Name != node || d.Summary.Remove != len(scene.Stale)-1 {
@@ -35,6 +33,20 @@ func TestRun_ConsidersOnlyTheNodesAskedFor(t *testing.T) {
 	}
 }
 
+// label labels a node until the test ends.
+func label(t *testing.T, node, key, value string) {
+	t.Helper()
+	set := func(value string) {
+		patch := []byte(`{"metadata":{"labels":{"` + key + `":` + value + `}}}`)
+		_, err := client.CoreV1().Nodes().Patch(context.WithoutCancel(t.Context()), node, types.MergePatchType, patch, metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(value)
+	t.Cleanup(func() { set("null") })
+}
+
 func dryRun(t *testing.T, args ...string) result {
 	t.Helper()
 	r := imageclean(t, append([]string{"run", "--no-scan", "--dry-run", "-o", "json", age}, args...)...)
@@ -46,14 +58,7 @@ func TestRun_SkipsNodesThatAreLabelledSo(t *testing.T) {
 	needBed(t)
 	dumpOnFailure(t)
 	node := bed.Nodes()[1]
-	label := func(value string) {
-		patch := []byte(`{"metadata":{"labels":{"eraser.sh/cleanup.filter":` + value + `}}}`)
-		if _, err := client.CoreV1().Nodes().Patch(t.Context(), node, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	label(`"true"`)
-	defer label("null")
+	label(t, node, "eraser.sh/cleanup.filter", `"true"`)
 	d := parse(t, dryRun(t))
 	at := slices.IndexFunc(d.Nodes, func(n struct{ Name, State, Reason string }) bool { return n.Name == node })
 	if at < 0 || d.Nodes[at].State != "skipped" || d.Nodes[at].Reason != "Filtered" || d.Summary.SkippedNodes != 1 {

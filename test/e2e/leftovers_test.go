@@ -16,24 +16,29 @@ import (
 )
 
 func TestRun_LeavesNothingBehindWhenItIsInterrupted(t *testing.T) {
-	lay(t)
-	for name, test := range map[string]struct {
-		said   string // what it says on stderr when it is time
-		signal syscall.Signal
+	for _, test := range []struct {
+		name, said string // what it says on stderr when it is time
+		signal     syscall.Signal
 	}{
-		"before its pods start":       {": waiting for its pod", syscall.SIGINT},
-		"while its pods start":        {": starting its pod", syscall.SIGINT},
-		"while it lists images":       {": its pod runs", syscall.SIGINT},
-		"when it has listed images":   {": listed ", syscall.SIGTERM},
-		"while it removes images":     {": removing ", syscall.SIGINT},
-		"when its terminal is closed": {": its pod runs", syscall.SIGHUP},
+		{"before its pods start", ": waiting for its pod", syscall.SIGINT},
+		{"while its pods start", ": starting its pod", syscall.SIGINT},
+		{"while it lists images", ": its pod runs", syscall.SIGINT},
+		{"when it has listed images", ": listed ", syscall.SIGTERM},
+		{"when its terminal is closed", ": its pod runs", syscall.SIGHUP},
+		{"while it removes images", ": removing ", syscall.SIGINT},
 	} {
-		t.Run(name, func(t *testing.T) {
-			dumpOnFailure(t)
-			r := start(t, "run", "--no-scan", "--yes", age, "--image", scene.Stale[0])
+		t.Run(test.name, func(t *testing.T) {
+			lay(t)
+			r := start(t, "run", "--no-scan", "--yes", age)
 			r.until(test.said)
-			if err := r.cmd.Process.Signal(test.signal); err != nil {
-				t.Fatal(err)
+			// A closed terminal often tells twice.
+			for range 2 {
+				if err := r.cmd.Process.Signal(test.signal); err != nil {
+					t.Fatal(err)
+				}
+				if test.signal != syscall.SIGHUP {
+					break
+				}
 			}
 			signalled := time.Now()
 			ended := r.wait()
@@ -45,8 +50,66 @@ func TestRun_LeavesNothingBehindWhenItIsInterrupted(t *testing.T) {
 				t.Errorf("it does not say that it was interrupted: %s", ended)
 			}
 			wantNothingLeft(t)
+			wantNoHalfRemoved(t)
 		})
 	}
+}
+
+// wantNoHalfRemoved checks that each stale image is on a node with all its names or with none.
+func wantNoHalfRemoved(t *testing.T) {
+	t.Helper()
+	for _, node := range bed.Nodes() {
+		list, err := bed.Images(t.Context(), node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string][]string{}
+		for _, img := range list {
+			names[img.Digest] = append(names[img.Digest], img.Name)
+		}
+		for _, all := range names {
+			stale := slices.ContainsFunc(all, func(name string) bool {
+				repository, _, _ := strings.Cut(name, "@")
+				return slices.ContainsFunc(scene.Stale, func(ref string) bool { return strings.HasPrefix(ref, repository+":") })
+			})
+			// A tag, a digest and the ID.
+			if stale && len(all) < 3 {
+				t.Errorf("on %s an image is left with %v only", node, all)
+			}
+		}
+	}
+}
+
+func TestRun_LeavesNothingBehindWhenItsReaderHasSeenEnough(t *testing.T) {
+	lay(t)
+	out, _ := exec.CommandContext(t.Context(), "bash", "-c", "../../bin/kubectl-imageclean run --no-scan --dry-run "+age+" | head -1").CombinedOutput()
+	if !contains(string(out), "IMAGE") {
+		t.Errorf("it printed %s", out)
+	}
+	wantNothingLeft(t)
+}
+
+// TestRun_GoesOnWithoutTheNodesThatFail gives the runtime's socket a name that only the first node knows.
+func TestRun_GoesOnWithoutTheNodesThatFail(t *testing.T) {
+	lay(t)
+	const socket = "/run/containerd/only-here.sock"
+	first, second := bed.Nodes()[0], bed.Nodes()[1]
+	if _, err := bed.Exec(t.Context(), first, "ln", "-sf", "/run/containerd/containerd.sock", socket); err != nil {
+		t.Fatal(err)
+	}
+	r := imageclean(t, "run", "--no-scan", "--yes", age, "--runtime-socket", socket, "--image", scene.Stale[2], "-o", "json")
+	wantCode(t, r, 3)
+	d := parse(t, r)
+	if d.Outcome != "partial" || d.Nodes[0].State != "done" || d.Nodes[1].State != "failed" || d.Summary.Removed != 1 || d.Summary.FailedNodes != 1 {
+		t.Errorf("the report says %s, %+v, %+v", d.Outcome, d.Nodes, d.Summary)
+	}
+	if slices.Contains(imageNames(t, first), scene.Stale[2]) || !slices.Contains(imageNames(t, second), scene.Stale[2]) {
+		t.Error("the nodes have not what the report says")
+	}
+	if !contains(r.stderr, second) || !contains(r.stderr, "--runtime-socket") {
+		t.Errorf("it does not say which node failed, and what to do: %s", r)
+	}
+	wantNothingLeft(t)
 }
 
 // until waits for the plugin to say something, or to end.

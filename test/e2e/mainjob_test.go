@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os/exec"
 	"slices"
 	"testing"
 
@@ -79,6 +80,31 @@ func TestRun_RemovesExactlyWhatNothingNeeds(t *testing.T) {
 	wantCode(t, again, 0)
 	if s := parse(t, again).Summary; s.Remove != 0 {
 		t.Errorf("a second run still finds %d images to remove: %s", s.Remove, again)
+	}
+}
+
+// TestRun_NeedsNoMorePermissionsThanItsClusterRole runs the main job as a user who has that role and nothing else.
+func TestRun_NeedsNoMorePermissionsThanItsClusterRole(t *testing.T) {
+	lay(t)
+	kubectl := func(args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), bed.Kubectl(), args...).CombinedOutput(); err != nil {
+			t.Fatalf("kubectl %v: %v\n%s", args, err, out)
+		}
+	}
+	kubectl("apply", "-f", "../../docs/imageclean-runner.yaml")
+	kubectl("delete", "clusterrolebinding", "imageclean-jane", "--ignore-not-found")
+	kubectl("create", "clusterrolebinding", "imageclean-jane", "--clusterrole=imageclean-runner", "--user=jane")
+	r := imageclean(t, "run", "--no-scan", "--yes", age, "--as=jane", "--image", scene.Stale[3])
+	wantCode(t, r, 0)
+	if !contains(r.stderr, "removed 2 images") {
+		t.Errorf("it did not do its work: %s", r)
+	}
+	wantNothingLeft(t)
+	stranger := imageclean(t, "run", "--no-scan", "--dry-run", "--as=joe")
+	wantCode(t, stranger, 1)
+	if !contains(stranger.stderr, "forbidden") || !contains(stranger.stderr, "imageclean-runner") {
+		t.Errorf("it does not say what is missing: %s", stranger)
 	}
 }
 
