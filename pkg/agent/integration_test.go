@@ -252,10 +252,7 @@ func (n *node1) inventoryByCommand(t *testing.T) {
 	check(t, verb.Start())
 	check(t, node.WriteRequest(stdin, node.InventoryRequest{}))
 	var got node.Inventory
-	check(t, node.ReadAnswer(bufio.NewReader(stdout), node.VerbInventory, func(item node.Item) error {
-		got.Add(item)
-		return nil
-	}, nil))
+	check(t, node.ReadAnswer(bufio.NewReader(stdout), node.VerbInventory, got.Add, nil))
 	check(t, errors.Join(stdin.Close(), verb.Wait()))
 	if got.Runtime.Name != "containerd" || got.Runtime.Version == "" || time.Since(got.Runtime.Time) > time.Minute {
 		t.Errorf("runtime %+v", got.Runtime)

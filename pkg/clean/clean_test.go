@@ -196,6 +196,26 @@ func TestApply_DoesNotCallRemovedWhatANodeDidNotConfirm(t *testing.T) {
 	}
 }
 
+// forgetful nodes end an answer properly, but leave outcomes out.
+type forgetful struct{ *cleantest.Nodes }
+
+func (f forgetful) Remove(ctx context.Context, name string, request node.RemoveRequest, each func(node.Outcome)) (node.Freed, error) {
+	request.Targets = request.Targets[1:]
+	return f.Nodes.Remove(ctx, name, request, each)
+}
+
+func TestApply_FailsANodeThatLeavesOutcomesOut(t *testing.T) {
+	p := pass(forgetful{nodesWith(3, "node1")})
+	approved, err := p.Preview(t.Context(), planned("node1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := p.Apply(t.Context(), approved).Nodes[0]
+	if r.State != plan.NodeFailed || len(r.Outcomes) != 3 || r.Outcomes[approved.Images[0].ID].State != node.Failed {
+		t.Errorf("node1 came out %+v", r)
+	}
+}
+
 func TestApply_SaysThatItWasInterrupted(t *testing.T) {
 	nodes := nodesWith(2, "node1")
 	p := pass(nodes)

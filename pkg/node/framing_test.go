@@ -189,3 +189,13 @@ func TestWriteRequest_RefusesWhatNoAgentTakes(t *testing.T) {
 		t.Errorf("%v, %d bytes sent", err, stream.Len())
 	}
 }
+
+func TestAdd_RefusesAnItemOfAnUnknownKind(t *testing.T) {
+	var inv Inventory
+	if err := inv.Add(Item{Disk: &Disk{UsedBytes: 7}}); err != nil || inv.Disk.UsedBytes != 7 {
+		t.Errorf("a known kind: %v, %+v", err, inv)
+	}
+	if err := inv.Add(Item{}); err == nil {
+		t.Error("an unknown kind was passed over")
+	}
+}

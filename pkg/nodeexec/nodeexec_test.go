@@ -179,3 +179,10 @@ func TestRefusedError_SaysHowToAllowIt(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestJudge_DoesNotWaitForAPodThatIsBeingDeleted(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", DeletionTimestamp: &metav1.Time{}}}
+	if ready, _, err := judge(pod, ""); ready || err == nil {
+		t.Errorf("ready %v, error %v", ready, err)
+	}
+}

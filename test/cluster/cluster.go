@@ -231,6 +231,15 @@ func (c *Cluster) Kubectl() string {
 	return filepath.Join(c.programs.Kubernetes, "kubectl")
 }
 
+// Containerds are the folders with containerd, its shim and ctr in the versions that the nodes run. The first, Debian's, has
+// runc too. There are none on a cluster that the test bed did not make.
+func (c *Cluster) Containerds() []string {
+	if c.programs == nil {
+		return nil
+	}
+	return []string{filepath.Join(c.programs.Debian, "usr/bin"), c.programs.Containerd}
+}
+
 // Sleeper is the path of the static program that test pods run, to make images
 // from: `sleeper sleep`, `sleeper exit CODE`, `sleeper echo WORD...`.
 func (c *Cluster) Sleeper() (string, error) {

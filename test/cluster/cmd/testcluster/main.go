@@ -15,11 +15,12 @@ import (
 	"github.com/imageclean/kubectl-imageclean/test/cluster"
 )
 
-const usage = `usage: testcluster up [--nodes N] | status | down
+const usage = `usage: testcluster up [--nodes N] | status | down | containerds
 
-up      start the cluster and print the shell lines that select it
-status  say whether it is healthy
-down    end it; fail if anything of it is left
+up           start the cluster and print the shell lines that select it
+status       say whether it is healthy
+down         end it; fail if anything of it is left
+containerds  print the folders of the programs that its nodes run, one for each version
 `
 
 var errUsage = errors.New("bad usage")
@@ -49,6 +50,8 @@ func run(ctx context.Context, args []string) error {
 		return cluster.Down(ctx)
 	case "status":
 		return status(ctx)
+	case "containerds":
+		return containerds()
 	}
 	return errUsage
 }
@@ -67,6 +70,17 @@ func up(ctx context.Context, args []string) error {
 		fmt.Printf("export PATH=%s:$PATH\n", filepath.Dir(c.Kubectl()))
 	}
 	fmt.Printf("export KUBECONFIG=%s\n", c.Kubeconfig())
+	return nil
+}
+
+func containerds() error {
+	c, err := cluster.Load()
+	if err != nil {
+		return err
+	}
+	for _, dir := range c.Containerds() {
+		fmt.Println(dir)
+	}
 	return nil
 }
 
