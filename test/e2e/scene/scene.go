@@ -67,7 +67,7 @@ func Lay(ctx context.Context, c *cluster.Cluster, say func(format string, args .
 			return err
 		}
 	}
-	return eachNode(c, func(node string) error {
+	return EachNode(c, func(node string) error {
 		// Pulling an image that is there makes it no younger.
 		if err := c.Remove(ctx, node, Recent); err != nil {
 			return err
@@ -115,7 +115,7 @@ func layAll(ctx context.Context, c *cluster.Cluster, say func(format string, arg
 		}
 	}
 	say("pulling them onto %v, and running some", c.Nodes())
-	if err := eachNode(c, func(node string) error { return onto(ctx, c, node, built) }); err != nil {
+	if err := EachNode(c, func(node string) error { return onto(ctx, c, node, built) }); err != nil {
 		return err
 	}
 	if err := apply(ctx, client, c.Nodes()); err != nil {
@@ -221,7 +221,8 @@ func settled(ctx context.Context, client kubernetes.Interface, nodes []string) e
 	}
 }
 
-func eachNode(c *cluster.Cluster, do func(node string) error) error {
+// EachNode does something on all nodes at once.
+func EachNode(c *cluster.Cluster, do func(node string) error) error {
 	errs := make([]error, len(c.Nodes()))
 	var wg sync.WaitGroup
 	for i, node := range c.Nodes() {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/imageclean/kubectl-imageclean/test/cluster"
 	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
 )
 
 const (
@@ -58,7 +58,7 @@ func pass(ctx context.Context, c *cluster.Cluster, root string) ([]figure, error
 		}
 		runs = append(runs, took)
 	}
-	if err := eachNode(c, func(node string) error { return c.Remove(ctx, node, barePod) }); err != nil {
+	if err := scene.EachNode(c, func(node string) error { return c.Remove(ctx, node, barePod) }); err != nil {
 		return nil, err
 	}
 	pod, run := median(bare), median(runs)
@@ -109,7 +109,7 @@ func prepare(ctx context.Context, c *cluster.Cluster, root string) ([]string, er
 }
 
 func pullAll(ctx context.Context, c *cluster.Cluster, refs []string) error {
-	return eachNode(c, func(node string) error {
+	return scene.EachNode(c, func(node string) error {
 		for _, ref := range refs {
 			if _, err := c.Pull(ctx, node, ref); err != nil {
 				return err
@@ -122,7 +122,7 @@ func pullAll(ctx context.Context, c *cluster.Cluster, refs []string) error {
 // timeRuntime has each node's runtime remove the images through CRI, one after the other, with nothing of ours in between.
 func timeRuntime(ctx context.Context, c *cluster.Cluster, refs []string) (time.Duration, error) {
 	start := time.Now()
-	err := eachNode(c, func(node string) error {
+	err := scene.EachNode(c, func(node string) error {
 		for _, ref := range refs {
 			if err := c.Remove(ctx, node, ref); err != nil {
 				return err
@@ -131,16 +131,6 @@ func timeRuntime(ctx context.Context, c *cluster.Cluster, refs []string) (time.D
 		return nil
 	})
 	return time.Since(start), err
-}
-
-func eachNode(c *cluster.Cluster, do func(node string) error) error {
-	errs := make([]error, len(c.Nodes()))
-	var wg sync.WaitGroup
-	for i, node := range c.Nodes() {
-		wg.Go(func() { errs[i] = do(node) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // timeBarePods creates a pod on each node and waits until all are seen to run.
@@ -166,7 +156,10 @@ func timeBarePods(ctx context.Context, client kubernetes.Interface, nodes []stri
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case event := <-watch.ResultChan():
+		case event, open := <-watch.ResultChan():
+			if !open {
+				return 0, errors.New("the watch of the bare pods ended")
+			}
 			if pod, ok := event.Object.(*corev1.Pod); ok && pod.Status.Phase == corev1.PodRunning {
 				running[pod.Spec.NodeName] = true
 			}
