@@ -48,23 +48,21 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 		return err
 	}
 	stdin, requestWriter := io.Pipe()
-	// An interrupt closes the verb's input. It then ends by itself, in between two deletions, and says what it has done.
-	stop := context.AfterFunc(ctx, func() { _ = requestWriter.Close() })
-	defer stop()
-	interrupted := ctx
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	streamCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	patience := context.AfterFunc(interrupted, func() {
-		time.AfterFunc(endTimeout, func() { cancel(context.Cause(interrupted)) })
+	// An interrupt closes the verb's input. It then ends by itself, in between two deletions, and says what it has done.
+	stop := context.AfterFunc(ctx, func() {
+		_ = requestWriter.Close()
+		time.AfterFunc(endTimeout, func() { cancel(context.Cause(ctx)) })
 	})
-	defer patience()
-	go sendRequest(ctx, requestWriter, request)
+	defer stop()
+	go sendRequest(streamCtx, requestWriter, request)
 
 	answer, stdout := io.Pipe()
 	stderr := &tail{}
 	streamed := make(chan error, 1)
 	go func() {
-		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: stderr})
+		err := executor.StreamWithContext(streamCtx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: stderr})
 		_ = stdout.CloseWithError(io.EOF)
 		_ = stdin.CloseWithError(io.ErrClosedPipe)
 		streamed <- err
@@ -79,10 +77,11 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 	if readErr != nil {
 		_ = answer.Close()
 		cancel(readErr)
-		if interrupted.Err() != nil {
-			readErr = context.Cause(interrupted)
+		streamErr := <-streamed
+		if ctx.Err() != nil {
+			return &ExecError{Verb: verb, Err: context.Cause(ctx)}
 		}
-		return &ExecError{Verb: verb, Err: rootCause(ctx, readErr, <-streamed), Stderr: stderr.String()}
+		return &ExecError{Verb: verb, Err: rootCause(streamCtx, readErr, streamErr), Stderr: stderr.String()}
 	}
 	hangUp := time.AfterFunc(endTimeout, func() { cancel(nil) })
 	defer hangUp.Stop()
