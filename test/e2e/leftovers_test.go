@@ -193,7 +193,8 @@ func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 	ask := func(meanwhile func(), typed string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, "script", "-qec", command, "/dev/null")
+		// Where CI is set nobody is asked.
+		cmd := exec.CommandContext(ctx, "env", "-u", "CI", "script", "-qec", command, "/dev/null")
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
