@@ -257,6 +257,15 @@ func imageID(t *testing.T, node, name string) string {
 // wantNothingLeft checks that neither the cluster nor a node has anything of a run's, once the command has ended.
 func wantNothingLeft(t *testing.T) {
 	t.Helper()
+	wantNothingAlive(t)
+	if bed.Registry() != "" {
+		wantRecordsCleared(t)
+	}
+}
+
+// wantNothingAlive is wantNothingLeft without what only the kubelet's records say.
+func wantNothingAlive(t *testing.T) {
+	t.Helper()
 	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"}
 	jobs, err := client.BatchV1().Jobs("").List(t.Context(), ours)
 	if err != nil {
@@ -292,7 +301,6 @@ func wantNothingLeft(t *testing.T) {
 			t.Errorf("left on the nodes: process %s", strings.TrimSpace(line))
 		}
 	}
-	wantRecordsCleared(t)
 }
 
 // wantRecordsCleared checks that the kubelets have cleared away what containerd keeps of ended containers. They mostly take a

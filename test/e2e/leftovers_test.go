@@ -208,7 +208,7 @@ func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		// While the person thinks, nothing of ours is on the nodes.
-		wantNothingLeft(t)
+		wantNothingAlive(t)
 		meanwhile()
 		if _, err := stdin.Write([]byte(typed)); err != nil {
 			t.Fatal(err)
