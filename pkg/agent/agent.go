@@ -36,6 +36,14 @@ type record struct {
 // gauge says how much the images it was made for have given back since.
 type gauge func(ctx context.Context, removed []string) (node.Freed, error)
 
+// undo holds on to what removed images consisted of.
+type undo interface {
+	// putBack makes the image what it was.
+	putBack(ctx context.Context, id string) error
+	// letGo lets the runtime free what was not put back, and returns when it has. It must be called.
+	letGo(ctx context.Context) error
+}
+
 // runtime is what inventory and removal ask of a container runtime. Whatever cannot be answered in full is an error.
 type runtime interface {
 	// about returns the runtime's name and version.
@@ -51,6 +59,8 @@ type runtime interface {
 	records(ctx context.Context) ([]record, error)
 	disk(ctx context.Context) (node.Disk, error)
 	gauge(ctx context.Context, ids []string) (gauge, error)
+	// undo prepares for images to be put back after their removal; nil where the runtime has no way to do that.
+	undo(ctx context.Context, images []storedImage) (undo, error)
 	// remove deletes an image with all its names. Only remover.destroy may call it.
 	remove(ctx context.Context, handle string) error
 }

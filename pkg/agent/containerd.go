@@ -10,6 +10,7 @@ import (
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	contentapi "github.com/containerd/containerd/api/services/content/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
+	leasesapi "github.com/containerd/containerd/api/services/leases/v1"
 	namespacesapi "github.com/containerd/containerd/api/services/namespaces/v1"
 	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
 	"google.golang.org/grpc"
@@ -33,6 +34,7 @@ type containerd struct {
 	namespaces       namespacesapi.NamespacesClient
 	containerService containersapi.ContainersClient
 	images           imagesapi.ImagesClient
+	leases           leasesapi.LeasesClient
 	content          contentapi.ContentClient
 	snapshots        snapshotsapi.SnapshotsClient
 	// targets remembers what the images of other namespaces' containers point to, by namespace and container.
@@ -44,6 +46,7 @@ func newContainerd(conn *grpc.ClientConn) *containerd {
 		namespaces:       namespacesapi.NewNamespacesClient(conn),
 		containerService: containersapi.NewContainersClient(conn),
 		images:           imagesapi.NewImagesClient(conn),
+		leases:           leasesapi.NewLeasesClient(conn),
 		content:          contentapi.NewContentClient(conn),
 		snapshots:        snapshotsapi.NewSnapshotsClient(conn),
 		targets:          map[string]string{},

@@ -90,7 +90,7 @@ func (c *cri) checkPod(ctx context.Context, pod string) error {
 		return fmt.Errorf("listing containers: %w", err)
 	}
 	if len(answer.GetContainers()) == 0 {
-		return fmt.Errorf("the %s at this socket does not run pod %s, so it is not the kubelet's runtime; --runtime-socket says where that listens", c.name, pod)
+		return fmt.Errorf("the %s at this socket does not run pod %s, so it is %w; --runtime-socket says where that listens", c.name, pod, node.ErrWrongRuntime)
 	}
 	return nil
 }

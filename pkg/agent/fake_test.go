@@ -26,8 +26,11 @@ type fake struct {
 	sticky   []string
 	onUses   func(*fake)
 	onRemove func(*fake)
-	asked    int
-	mu       sync.Mutex // of what remove changes: it is called for several images at once
+	// noUndo makes it a runtime that can put nothing back.
+	noUndo bool
+	letGo  int
+	asked  int
+	mu     sync.Mutex // of what remove changes: it is called for several images at once
 }
 
 var _ runtime = (*fake)(nil)
@@ -103,3 +106,23 @@ func (f *fake) remove(ctx context.Context, handle string) error {
 	}
 	return ctx.Err()
 }
+
+func (f *fake) undo(_ context.Context, images []storedImage) (undo, error) {
+	if f.noUndo {
+		return nil, nil
+	}
+	return &fakeUndo{fake: f, images: images}, nil
+}
+
+type fakeUndo struct {
+	fake   *fake
+	images []storedImage
+}
+
+func (u *fakeUndo) putBack(_ context.Context, id string) error {
+	at := slices.IndexFunc(u.images, func(img storedImage) bool { return img.ID == id })
+	u.fake.stored = append(u.fake.stored, u.images[at])
+	return nil
+}
+
+func (u *fakeUndo) letGo(context.Context) error { u.fake.letGo++; return nil }

@@ -2,8 +2,9 @@ package agent
 
 import (
 	"bufio"
-	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -142,25 +143,23 @@ func TestContainerd_RemoveTakesWhatIsStaleAndNothingElse(t *testing.T) {
 	before, err := n.cri.disk(t.Context())
 	check(t, err)
 
-	var answer []string
-	var freed node.Freed
-	var log bytes.Buffer
-	check(t, remove(t.Context(), n.cri, r, NewLog(&log), func(result node.Result) error {
-		if result.Freed != nil {
-			freed = *result.Freed
-		} else {
-			answer = append(answer, strings.TrimSpace(string(result.Outcome.State)+" "+result.Outcome.Code))
-		}
-		return nil
-	}))
+	answer, log, err := run(t.Context(), n.cri, r)
+	check(t, err)
 	want := []string{"kept InUse", "kept InUse", "removed", "kept InUse", "removed", "kept InUse", "kept InUse", "kept InUse", "gone"}
-	if diff := cmp.Diff(want, answer); diff != "" {
-		t.Errorf("-want +got\n%s%s", diff, &log)
+	var got []string
+	for _, line := range answer {
+		got = append(got, strings.Join(strings.Fields(line)[:min(2, len(strings.Fields(line)))], " "))
+	}
+	if diff := cmp.Diff(append(want, "end"), got); diff != "" {
+		t.Errorf("-want +got\n%s%s", diff, log)
 	}
 	after, err := n.cri.disk(t.Context())
 	check(t, err)
-	if freed.Approximate || freed.Bytes <= 0 || freed.Bytes != before.UsedBytes-after.UsedBytes {
-		t.Errorf("freed %+v, but the disk went from %d to %d", freed, before.UsedBytes, after.UsedBytes)
+	if freed := before.UsedBytes - after.UsedBytes; freed <= 0 || !strings.Contains(log, fmt.Sprintf("freed %d bytes", freed)) {
+		t.Errorf("the disk went from %d to %d, but the log says\n%s", before.UsedBytes, after.UsedBytes, log)
+	}
+	if leases := n.ctr("leases", "ls", "-q"); strings.Contains(leases, undoPrefix) {
+		t.Errorf("left: %s", leases)
 	}
 	left := n.names()
 	for _, name := range []string{"docker.io/library/alias:1", n.registry + "/stale:1", "docker.io/library/loaded:1", n.ids["stale"]} {
@@ -207,6 +206,60 @@ func TestContainerd_RemoveSeesWhatHappenedSinceThePlan(t *testing.T) {
 		n.mount("wanted")
 		kept(t, n.target("wanted"), "kept InUse created image volume of default/volumes (app)")
 	})
+}
+
+// TestContainerd_PutsBackWhatIsNeededAfterAll has a pod come to want images, and a container to use one, when their records are
+// deleted already.
+func TestContainerd_PutsBackWhatIsNeededAfterAll(t *testing.T) {
+	n := startNode(t)
+	before := n.survey()
+	request := node.RemoveRequest{Targets: []node.Target{n.target("stale"), n.target("wanted"), n.target("loaded")}}
+	answer, _, err := runAsking(t.Context(), n.cri, request, func(_ context.Context, ask node.Ask) ([]node.Wanted, error) {
+		if ask.Removed != 3 {
+			t.Errorf("%d images were removed when it asked", ask.Removed)
+		}
+		if left := n.names(); slices.Contains(left, n.registry+"/stale:1") {
+			t.Errorf("it asks before the images are gone: %v", left)
+		}
+		return []node.Wanted{{Ref: "alias:1", By: "pod default/late"}, {Ref: "docker.io/library/loaded:1", By: "pod default/later"}}, nil
+	})
+	check(t, err)
+	want := []string{
+		"kept InUse pod default/late names it since; it was put back", "removed",
+		"kept InUse pod default/later names it since; it was put back", "end",
+	}
+	if diff := cmp.Diff(want, answer); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	after := n.survey()
+	if _, ok := after["wanted"]; ok {
+		t.Error("what nothing wanted is there")
+	}
+	for _, what := range []string{"stale", "loaded"} {
+		if diff := cmp.Diff(before[what], after[what], cmpopts.IgnoreFields(node.Image{}, "PulledAt")); diff != "" {
+			t.Errorf("%s: -before +after\n%s", what, diff)
+		}
+	}
+	if leases := n.ctr("leases", "ls", "-q"); strings.Contains(leases, undoPrefix) {
+		t.Errorf("left: %s", leases)
+	}
+	// It is whole: a container can be made from it.
+	pod, config := n.pod("late")
+	n.container(pod, config, "app", n.ids["stale"])
+}
+
+func TestContainerd_PutsBackEverythingWhenNobodyAnswers(t *testing.T) {
+	n := startNode(t)
+	answer, _, err := runAsking(t.Context(), n.cri, node.RemoveRequest{Targets: []node.Target{n.target("stale")}},
+		func(context.Context, node.Ask) ([]node.Wanted, error) { return nil, errDriverGone })
+	if !errors.Is(err, errDriverGone) {
+		t.Errorf("error %v", err)
+	}
+	if diff := cmp.Diff([]string{"kept Unconfirmed nobody said that no pod wants it; it was put back"}, answer); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	pod, config := n.pod("late")
+	n.container(pod, config, "app", n.ids["stale"])
 }
 
 // mount makes a container that mounts an image as a volume.

@@ -22,6 +22,9 @@ type remover struct {
 	runtime runtime
 	log     *Log
 	send    func(node.Result) error
+	// ask sends the driver an Ask and returns what it replies.
+	ask     func(context.Context, node.Ask) ([]node.Wanted, error)
+	memory  *memory
 	records []record
 	wanted  []node.Wanted
 	// sandboxes are the images that the runtime's configuration names.
@@ -33,8 +36,8 @@ type remover struct {
 	listed bool
 }
 
-// remove answers VerbRemove. Nothing is deleted before everything that the checks need has been seen to work.
-func remove(ctx context.Context, rt runtime, request node.RemoveRequest, log *Log, send func(node.Result) error) error {
+// carryOut answers VerbRemove. Nothing is deleted before everything that the checks need has been seen to work.
+func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) error {
 	var ids []string
 	for _, target := range request.Targets {
 		if id, ok := image.CanonicalID(target.ID); !ok || id != target.ID {
@@ -42,23 +45,20 @@ func remove(ctx context.Context, rt runtime, request node.RemoveRequest, log *Lo
 		}
 		ids = append(ids, target.ID)
 	}
-	records, err := rt.records(ctx)
-	if err != nil {
-		return err
-	}
-	r := &remover{runtime: rt, log: log, send: send, records: records, wanted: request.Wanted}
+	r.wanted = request.Wanted
 	if err := r.list(ctx); err != nil {
 		return err
 	}
-	if r.sandboxes, err = sandboxImages(ctx, rt, r.resolver); err != nil {
+	var err error
+	if r.sandboxes, err = sandboxImages(ctx, r.runtime, r.resolver); err != nil {
 		return err
 	}
-	freed, err := rt.gauge(ctx, ids)
+	freed, err := r.runtime.gauge(ctx, ids)
 	if err != nil {
 		return err
 	}
 	for _, note := range request.Notes {
-		log.Printf("%s", note)
+		r.log.Printf("%s", note)
 	}
 	removed, err := r.all(ctx, request.Targets)
 	if err != nil {
@@ -67,11 +67,11 @@ func remove(ctx context.Context, rt runtime, request node.RemoveRequest, log *Lo
 	space, err := freed(ctx, removed)
 	if err != nil {
 		// The images are gone all the same: what they gave back is only not known.
-		log.Printf("measuring what was freed: %v", err)
+		r.log.Printf("measuring what was freed: %v", err)
 		space = node.Freed{Approximate: true}
 	}
-	log.Printf("removed %d of %d images, freed %d bytes", len(removed), len(request.Targets), space.Bytes)
-	return send(node.Result{Freed: &space})
+	r.log.Printf("removed %d of %d images, freed %d bytes", len(removed), len(request.Targets), space.Bytes)
+	return r.send(node.Result{Freed: &space})
 }
 
 // parallelRemovals is how many images are deleted at once. The runtime spends most of a deletion waiting for its disk, and
@@ -90,6 +90,9 @@ func (r *remover) all(ctx context.Context, targets []node.Target) ([]string, err
 		for i, outcome := range outcomes {
 			if outcome.State == node.Removed {
 				removed = append(removed, outcome.ID)
+				if err := r.memory.add(deedRemoved, outcome.ID); err != nil {
+					return nil, err
+				}
 			}
 			r.report(group[i], outcome)
 			if err := r.send(node.Result{Outcome: &outcome}); err != nil {
@@ -116,13 +119,17 @@ func (r *remover) group(ctx context.Context, targets []node.Target) ([]node.Outc
 	if err != nil {
 		return nil, err
 	}
+	pulled := pullTimes(r.records, r.resolver.index)
 	found := make([]*storedImage, len(targets))
 	for i, target := range targets {
 		if found[i], err = r.runtime.image(ctx, cmp.Or(r.handles[target.ID], target.ID)); err != nil {
 			return nil, err
 		}
+		if found[i] != nil && r.memory.done[target.ID] != deedPutBack {
+			found[i].PulledAt = pulled[target.ID]
+		}
 	}
-	// From here to the deletions every moment counts: what comes to use an image now is not seen.
+	// From here to the deletions every moment counts: what comes to use an image now is seen only afterwards.
 	uses, err := usesNow(ctx, r.runtime, r.resolver)
 	if err != nil {
 		return nil, err
@@ -131,19 +138,21 @@ func (r *remover) group(ctx context.Context, targets []node.Target) ([]node.Outc
 	doomed := map[int]*storedImage{}
 	for i, target := range targets {
 		outcomes[i] = node.Outcome{ID: target.ID, State: node.Gone}
-		if found[i] == nil || found[i].ID != target.ID {
-			continue
+		switch {
+		case found[i] != nil && found[i].ID == target.ID:
+			if code, message := refusal(target, found[i].Image, uses, wanted, r.sandboxes); code != "" {
+				outcomes[i] = node.Outcome{ID: target.ID, State: node.Kept, Code: code, Message: message}
+			} else {
+				doomed[i] = found[i]
+			}
+		case r.memory.done[target.ID] == deedRemoved:
+			outcomes[i].State = node.Removed
 		}
-		if code, message := refusal(target, found[i].Image, uses, wanted, r.sandboxes); code != "" {
-			outcomes[i] = node.Outcome{ID: target.ID, State: node.Kept, Code: code, Message: message}
-			continue
-		}
-		doomed[i] = found[i]
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return outcomes, r.destroy(context.WithoutCancel(ctx), doomed, outcomes)
+	return outcomes, r.removeForGood(ctx, doomed, outcomes)
 }
 
 // refusal is why an image must not be removed after all; the code is empty when there is no reason. wanted is by image ID.
@@ -167,6 +176,9 @@ func refusal(target node.Target, found node.Image, uses []node.Use, wanted map[s
 		if !slices.Contains(known, name) {
 			return node.KeptChanged, "it has been named " + name + " since"
 		}
+	}
+	if !target.PulledAt.IsZero() && found.PulledAt.After(target.PulledAt) {
+		return node.KeptChanged, "it has been pulled or tagged since"
 	}
 	return "", ""
 }
@@ -229,29 +241,15 @@ func (r *remover) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.records, err = r.runtime.records(ctx); err != nil {
+		return err
+	}
 	r.resolver = newResolver(r.runtime, newIndex(images, r.records))
 	r.handles, r.listed = map[string]string{}, true
 	for _, img := range images {
 		r.handles[img.ID] = img.handle
 	}
 	return nil
-}
-
-// wantedImages are the images that pods bound to the node name, with the first that does.
-func (r *remover) wantedImages(ctx context.Context) (map[string]string, error) {
-	images := map[string]string{}
-	for _, wanted := range r.wanted {
-		ids, err := r.resolver.resolve(ctx, []string{wanted.Ref})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", wanted.By, err)
-		}
-		for _, id := range ids {
-			if images[id] == "" {
-				images[id] = wanted.By
-			}
-		}
-	}
-	return images, nil
 }
 
 // report tells the container's own log what became of a target.

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,17 +36,32 @@ func request(images ...storedImage) node.RemoveRequest {
 	return r
 }
 
-// run removes and returns the answer, a line an outcome, and the log.
+// run removes and returns the answer, a line an outcome, and the log. No pod comes to want anything meanwhile.
 func run(ctx context.Context, rt runtime, r node.RemoveRequest) (answer []string, log string, err error) {
+	return runAsking(ctx, rt, r, func(context.Context, node.Ask) ([]node.Wanted, error) { return r.Wanted, nil })
+}
+
+// runAsking is run with a driver that replies to what it is asked.
+func runAsking(ctx context.Context, rt runtime, request node.RemoveRequest, ask func(context.Context, node.Ask) ([]node.Wanted, error)) (answer []string, log string, err error) {
 	var text bytes.Buffer
-	err = remove(ctx, rt, r, NewLog(&text), func(result node.Result) error {
+	dir, err := os.MkdirTemp("", "agent") //nolint:usetesting // called several times in one test
+	if err != nil {
+		return nil, "", err
+	}
+	defer os.RemoveAll(dir)
+	memory, err := remember(filepath.Join(dir, "lease"), request.Again)
+	if err != nil {
+		return nil, "", err
+	}
+	r := &remover{runtime: rt, log: NewLog(&text), ask: ask, memory: memory, send: func(result node.Result) error {
 		if o := result.Outcome; o != nil {
 			answer = append(answer, strings.Join(strings.Fields(string(o.State)+" "+o.Code+" "+o.Message), " "))
 		} else {
 			answer = append(answer, "end")
 		}
 		return nil
-	})
+	}}
+	err = r.carryOut(ctx, request)
 	return answer, text.String(), err
 }
 
@@ -97,6 +115,14 @@ func TestRemove_KeepsWhatIsNotToBeRemovedAnyMore(t *testing.T) {
 		{"pulled again since, from elsewhere", func(f *fake, _ *node.RemoveRequest) {
 			f.stored[0].Digests = append(f.stored[0].Digests, testDigest("quay.io/x/app", "app"))
 		}, "kept Changed it has been named " + testDigest("quay.io/x/app", "app") + " since"},
+		{"pulled again since", func(f *fake, r *node.RemoveRequest) {
+			r.Targets[0].PulledAt = time.Unix(100, 0)
+			f.noted = []record{{name: "docker.io/library/app:1", changed: time.Unix(101, 0)}}
+		}, "kept Changed it has been pulled or tagged since"},
+		{"pulled when the plan was made", func(f *fake, r *node.RemoveRequest) {
+			r.Targets[0].PulledAt = time.Unix(100, 0)
+			f.noted = []record{{name: "docker.io/library/app:1", changed: time.Unix(100, 0)}}
+		}, "removed"},
 		{"lost a name since", func(f *fake, _ *node.RemoveRequest) { f.stored[0].Names = nil }, "removed"},
 		{"not there any more", func(f *fake, _ *node.RemoveRequest) { f.stored = nil }, "gone"},
 		{"the runtime refuses", func(f *fake, _ *node.RemoveRequest) { f.failRemove = errors.New("no") }, "failed no"},
@@ -175,17 +201,88 @@ func TestRemove_StopsBetweenGroupsWhenTheDriverIsGone(t *testing.T) {
 	all := manyStored()
 	ctx, stop := context.WithCancelCause(t.Context())
 	rt := &fake{stored: slices.Clone(all)}
-	rt.onRemove = func(*fake) { stop(errDriverGone) }
-	got, _, err := run(ctx, rt, request(all...))
+	got, _, err := runAsking(ctx, rt, request(all...), func(context.Context, node.Ask) ([]node.Wanted, error) {
+		stop(errDriverGone)
+		return nil, nil
+	})
 	if !errors.Is(err, errDriverGone) {
 		t.Errorf("error %v, want %v", err, errDriverGone)
 	}
-	// What was under way is finished, checked and reported.
+	// What was confirmed is reported, and nothing more is begun.
 	if diff := cmp.Diff(slices.Repeat([]string{"removed"}, parallelRemovals), got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	if len(rt.removed) != parallelRemovals {
-		t.Errorf("deleted %v, want the first group only", rt.removed)
+	if len(rt.removed) != parallelRemovals || rt.letGo != 1 {
+		t.Errorf("deleted %v, let go %d times", rt.removed, rt.letGo)
+	}
+}
+
+func TestRemove_PutsBackWhatComesToBeNeededMeanwhile(t *testing.T) {
+	a, b, c := stored("a", "docker.io/library/a:1"), stored("b", "docker.io/library/b:1"), stored("c", "docker.io/library/c:1")
+	wanted := []node.Wanted{{Ref: "b:1", By: "pod default/late"}}
+	for name, test := range map[string]struct {
+		ask  func(context.Context, node.Ask) ([]node.Wanted, error)
+		want []string
+		fail bool
+	}{
+		"a pod": {
+			ask:  func(context.Context, node.Ask) ([]node.Wanted, error) { return wanted, nil },
+			want: []string{"removed", "kept InUse pod default/late names it since; it was put back", "kept InUse the runtime's own container k8s.io/new uses it since; it was put back", "end"},
+		},
+		"nobody who answers": {
+			ask:  func(context.Context, node.Ask) ([]node.Wanted, error) { return nil, errDriverGone },
+			want: slices.Repeat([]string{"kept Unconfirmed nobody said that no pod wants it; it was put back"}, 3),
+			fail: true,
+		},
+	} {
+		rt := &fake{stored: []storedImage{a, b, c}}
+		rt.onRemove = func(f *fake) {
+			f.holders = []node.Use{{Kind: node.UseRuntimeContainer, By: "k8s.io/new", Refs: []string{"docker.io/library/c:1"}}}
+		}
+		got, _, err := runAsking(t.Context(), rt, request(a, b, c), test.ask)
+		if (err != nil) != test.fail {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: -want +got\n%s", name, diff)
+		}
+		removed := 0
+		for _, line := range test.want {
+			if line == "removed" {
+				removed++
+			}
+		}
+		if len(rt.stored) != 3-removed || rt.letGo != 1 {
+			t.Errorf("%s: %d images are there, let go %d times", name, len(rt.stored), rt.letGo)
+		}
+	}
+}
+
+func TestRemove_TellsAgainWhatItRemovedBefore(t *testing.T) {
+	lease := filepath.Join(t.TempDir(), "lease")
+	app := stored("app", "docker.io/library/app:1")
+	old := stored("old", "docker.io/library/old:1")
+	var got []string
+	for i, again := range []bool{false, true, false} {
+		memory, err := remember(lease, again)
+		check(t, err)
+		rt := &fake{}
+		if i == 0 {
+			rt.stored = []storedImage{app}
+		}
+		r := &remover{runtime: rt, log: NewLog(&bytes.Buffer{}), memory: memory,
+			ask: func(context.Context, node.Ask) ([]node.Wanted, error) { return nil, nil },
+			send: func(result node.Result) error {
+				if o := result.Outcome; o != nil {
+					got = append(got, string(o.State))
+				}
+				return nil
+			}}
+		check(t, r.carryOut(t.Context(), request(app, old)))
+	}
+	want := []string{"removed", "gone", "removed", "gone", "gone", "gone"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
 	}
 }
 

@@ -46,7 +46,7 @@ type Config struct {
 // Inventory answers node.VerbInventory.
 func Inventory(ctx context.Context, config Config) error {
 	var request node.InventoryRequest
-	err := serve(ctx, config, node.VerbInventory, &request, func(ctx context.Context, answer *node.Writer) error {
+	err := serve(ctx, config, node.VerbInventory, &request, func(ctx context.Context, answer *node.Writer, _ <-chan node.WantedReply) error {
 		return withRuntime(ctx, config, func(rt runtime) error {
 			return inventory(ctx, rt, config.Log, func(item node.Item) error { return answer.Item(item) })
 		})
@@ -60,9 +60,26 @@ func Inventory(ctx context.Context, config Config) error {
 // Remove answers node.VerbRemove.
 func Remove(ctx context.Context, config Config) error {
 	var request node.RemoveRequest
-	err := serve(ctx, config, node.VerbRemove, &request, func(ctx context.Context, answer *node.Writer) error {
+	err := serve(ctx, config, node.VerbRemove, &request, func(ctx context.Context, answer *node.Writer, replies <-chan node.WantedReply) error {
+		memory, err := remember(config.Lease, request.Again)
+		if err != nil {
+			return err
+		}
+		send := func(result node.Result) error { return answer.Item(result) }
+		ask := func(ctx context.Context, ask node.Ask) ([]node.Wanted, error) {
+			if err := send(node.Result{Ask: &ask}); err != nil {
+				return nil, err
+			}
+			select {
+			case reply := <-replies:
+				return reply.Wanted, nil
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
 		return withRuntime(ctx, config, func(rt runtime) error {
-			return remove(ctx, rt, request, config.Log, func(result node.Result) error { return answer.Item(result) })
+			r := &remover{runtime: rt, log: config.Log, send: send, ask: ask, memory: memory}
+			return r.carryOut(ctx, request)
 		})
 	})
 	if err == nil && request.Last {
@@ -85,9 +102,12 @@ func withRuntime(ctx context.Context, config Config, use func(runtime) error) er
 	return errors.Join(err, rt.close())
 }
 
+// verbWork is what a verb does, answering as it goes. replies has what the driver says to what it is asked.
+type verbWork func(ctx context.Context, answer *node.Writer, replies <-chan node.WantedReply) error
+
 // serve reads a verb's request, does its work as the only verb in the pod and for as long as the driver is there, and ends
 // the answer. It returns why the verb failed.
-func serve(ctx context.Context, config Config, verb string, request any, work func(context.Context, *node.Writer) error) error {
+func serve(ctx context.Context, config Config, verb string, request any, work verbWork) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	answer := node.NewWriter(config.Stdout)
@@ -99,14 +119,15 @@ func serve(ctx context.Context, config Config, verb string, request any, work fu
 			if err := touchLease(config.Lease); err != nil {
 				return err
 			}
-			if err := listen(ctx, stop, config, request); err != nil {
+			replies := make(chan node.WantedReply)
+			if err := listen(ctx, stop, config, request, replies); err != nil {
 				return err
 			}
 			lock, err := lockPod(ctx, config.Lease, lockPatience)
 			if err != nil {
 				return err
 			}
-			return errors.Join(work(ctx, answer), lock.Close())
+			return errors.Join(work(ctx, answer, replies), lock.Close())
 		}()
 		// Calls that were cut short say only that; why they were is what people need to know.
 		if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -159,10 +180,16 @@ func speak(ctx context.Context, stop context.CancelCauseFunc, answer *node.Write
 	}
 }
 
-// listen reads the request, then goes on in the background: each heartbeat of the driver renews the lease, their absence
-// and the end of the stream stop the verb.
-func listen(ctx context.Context, stop context.CancelCauseFunc, config Config, request any) error {
+// listen reads the request, then goes on in the background: each heartbeat of the driver renews the lease, replies are handed
+// on, the absence of both and the end of the stream stop the verb.
+func listen(ctx context.Context, stop context.CancelCauseFunc, config Config, request any, replies chan<- node.WantedReply) error {
 	silence := time.AfterFunc(node.HeartbeatTimeout, func() { stop(errDriverSilent) })
+	alive := func() {
+		silence.Reset(node.HeartbeatTimeout)
+		if err := touchLease(config.Lease); err != nil {
+			stop(err)
+		}
+	}
 	arrived := make(chan error, 1)
 	go func() {
 		defer silence.Stop()
@@ -170,15 +197,20 @@ func listen(ctx context.Context, stop context.CancelCauseFunc, config Config, re
 		err := node.ReadRequest(reader, request)
 		arrived <- err
 		for err == nil {
-			if _, err = reader.ReadByte(); err != nil {
-				stop(errDriverGone)
+			var reply node.WantedReply
+			if err = node.ReadReply(reader, &reply, alive); err != nil {
+				break
+			}
+			select {
+			case replies <- reply:
+			case <-ctx.Done():
 				return
 			}
-			silence.Reset(node.HeartbeatTimeout)
-			if err = touchLease(config.Lease); err != nil {
-				stop(err)
-			}
 		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errDriverGone
+		}
+		stop(err)
 	}()
 	select {
 	case err := <-arrived:

@@ -40,7 +40,7 @@ func newDriver(t *testing.T) *driver {
 }
 
 // serve runs work as a verb and returns what came of it, on both sides.
-func (d *driver) serve(work func(context.Context, *node.Writer) error) (verb, answer chan error, beats *int) {
+func (d *driver) serve(work verbWork) (verb, answer chan error, beats *int) {
 	verb, answer, beats = make(chan error, 1), make(chan error, 1), new(int)
 	go func() {
 		var request node.InventoryRequest
@@ -53,7 +53,7 @@ func (d *driver) serve(work func(context.Context, *node.Writer) error) (verb, an
 }
 
 // untilStopped is work that goes on until it is told to stop.
-func untilStopped(ctx context.Context, _ *node.Writer) error {
+func untilStopped(ctx context.Context, _ *node.Writer, _ <-chan node.WantedReply) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -61,7 +61,7 @@ func untilStopped(ctx context.Context, _ *node.Writer) error {
 func TestServe_EndsItsAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver(t)
-		verb, answer, _ := d.serve(func(_ context.Context, w *node.Writer) error { return w.Item(node.Item{}) })
+		verb, answer, _ := d.serve(func(_ context.Context, w *node.Writer, _ <-chan node.WantedReply) error { return w.Item(node.Item{}) })
 		if err := errors.Join(<-verb, <-answer); err != nil {
 			t.Error(err)
 		}
@@ -72,7 +72,9 @@ func TestServe_EndsItsAnswer(t *testing.T) {
 func TestServe_TellsTheDriverAndTheLogWhyItFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver(t)
-		verb, answer, _ := d.serve(func(context.Context, *node.Writer) error { return errors.New("listing images: no") })
+		verb, answer, _ := d.serve(func(context.Context, *node.Writer, <-chan node.WantedReply) error {
+			return errors.New("listing images: no")
+		})
 		var remote *node.RemoteError
 		if err := <-answer; !errors.As(err, &remote) || remote.Message != "listing images: no" {
 			t.Errorf("the driver got %v", err)
@@ -144,7 +146,7 @@ func TestServe_EndsThoughNobodyReadsItsAnswer(t *testing.T) {
 		verb := make(chan error, 1)
 		go func() {
 			var request node.InventoryRequest
-			verb <- serve(context.Background(), d.config, "test", &request, func(_ context.Context, w *node.Writer) error {
+			verb <- serve(context.Background(), d.config, "test", &request, func(_ context.Context, w *node.Writer, _ <-chan node.WantedReply) error {
 				return w.Item(node.Item{})
 			})
 		}()
@@ -197,7 +199,7 @@ func TestServe_WaitsForTheVerbBeforeIt(t *testing.T) {
 		check(t, err)
 		time.AfterFunc(5*time.Second, func() { _ = lock.Close() })
 		start := time.Now()
-		verb, answer, _ := d.serve(func(context.Context, *node.Writer) error { return nil })
+		verb, answer, _ := d.serve(func(context.Context, *node.Writer, <-chan node.WantedReply) error { return nil })
 		if err := errors.Join(<-verb, <-answer); err != nil || time.Since(start) < 5*time.Second {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
@@ -297,4 +299,33 @@ func TestRelease_EndsNoProcessButHold(t *testing.T) {
 	if err := Release(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "first process") {
 		t.Errorf("error %v", err)
 	}
+}
+
+func TestServe_HandsOnWhatTheDriverReplies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver(t)
+		verb, answer, _ := d.serve(func(ctx context.Context, _ *node.Writer, replies <-chan node.WantedReply) error {
+			for _, want := range []string{"a", "b"} {
+				select {
+				case reply := <-replies:
+					if len(reply.Wanted) != 1 || reply.Wanted[0].Ref != want {
+						t.Errorf("got %+v, want %q", reply, want)
+					}
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		})
+		for _, ref := range []string{"a", "b"} {
+			time.Sleep(node.Heartbeat)
+			_, err := d.stdin.Write([]byte{node.HeartbeatByte})
+			check(t, err)
+			check(t, node.WriteRequest(d.stdin, node.WantedReply{Wanted: []node.Wanted{{Ref: ref}}}))
+		}
+		if err := errors.Join(<-verb, <-answer); err != nil {
+			t.Error(err)
+		}
+		_ = d.stdin.Close()
+	})
 }

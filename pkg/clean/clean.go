@@ -23,9 +23,14 @@ import (
 type Nodes interface {
 	// Inventory lists everything the node has. An error means that the node was not listed completely.
 	Inventory(ctx context.Context, name string) (*node.Inventory, error)
-	// Remove carries out request, each image after checking it again, and calls each for every outcome as it happens.
-	Remove(ctx context.Context, name string, request node.RemoveRequest, each func(node.Outcome)) (node.Freed, error)
+	// Remove carries out request, each image after checking it again, and calls each for every outcome as it happens. It calls
+	// wanted, before anything is removed and again after each few images are, for the images that pods bound to the node name by
+	// then. What one of them names is kept, or put back.
+	Remove(ctx context.Context, name string, request node.RemoveRequest, wanted Wanted, each func(node.Outcome)) (node.Freed, error)
 }
+
+// Wanted lists the images that pods bound to a node name at the moment of asking, of the API server's storage and no cache.
+type Wanted = func(context.Context) ([]node.Wanted, error)
 
 // Pass is one pass over some nodes.
 type Pass struct {
@@ -196,9 +201,6 @@ type NodeResult struct {
 	Freed    node.Freed
 }
 
-// batch is how many images are removed before the API server is asked again which ones the node's pods want.
-const batch = 100
-
 // Apply removes what the plan removes, and nothing else. It always returns a result, also when ctx ends meanwhile.
 func (p *Pass) Apply(ctx context.Context, approved *plan.Plan) *Result {
 	result := &Result{Plan: approved, Nodes: make([]NodeResult, len(approved.Nodes))}
@@ -227,7 +229,7 @@ func workByNode(approved *plan.Plan) []work {
 		for _, c := range img.Copies {
 			w := &all[c.Node]
 			if c.Decision == plan.Remove {
-				w.targets = append(w.targets, node.Target{ID: img.ID, Names: img.Names, Digests: img.Digests})
+				w.targets = append(w.targets, node.Target{ID: img.ID, Names: img.Names, Digests: img.Digests, PulledAt: c.PulledAt})
 			} else {
 				w.notes = append(w.notes, fmt.Sprintf("kept %s: %s", img.DisplayName(), c.Reasons[0]))
 			}
@@ -242,12 +244,14 @@ func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 	r := NodeResult{State: plan.NodeDone, Outcomes: make(map[string]node.Outcome, len(w.targets))}
 	total := len(w.targets)
 	var err error
-	for at := 0; at < total && err == nil; at += batch {
-		request := node.RemoveRequest{Targets: w.targets[at:min(at+batch, total)], Last: at+batch >= total}
-		if at == 0 {
-			request.Notes = w.notes
-		}
-		err = p.removeBatch(ctx, name, request, total, &r)
+	if total > 0 {
+		p.observe(Event{Node: name, Stage: Removing, Total: total})
+		request := node.RemoveRequest{Targets: w.targets, Notes: w.notes, Last: true}
+		wanted := func(ctx context.Context) ([]node.Wanted, error) { return p.wanted(ctx, name) }
+		r.Freed, err = p.Nodes.Remove(ctx, name, request, wanted, func(o node.Outcome) {
+			r.Outcomes[o.ID] = o
+			p.observe(Event{Node: name, Stage: Removing, Done: len(r.Outcomes), Total: total})
+		})
 	}
 	// Whatever the reason: an image that the node has not said anything about is not taken for removed.
 	for _, t := range w.targets {
@@ -265,24 +269,19 @@ func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 	return r
 }
 
-func (p *Pass) removeBatch(ctx context.Context, name string, request node.RemoveRequest, total int, r *NodeResult) error {
-	p.observe(Event{Node: name, Stage: Removing, Done: len(r.Outcomes), Total: total})
+// wanted are the images that the node's pods name now.
+func (p *Pass) wanted(ctx context.Context, name string) ([]node.Wanted, error) {
 	pods, err := kube.NodePods(ctx, p.Client, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var wanted []node.Wanted
 	for _, pod := range pods {
 		for _, ref := range pod.Refs {
-			request.Wanted = append(request.Wanted, node.Wanted{Ref: ref, By: pod.String()})
+			wanted = append(wanted, node.Wanted{Ref: ref, By: pod.String()})
 		}
 	}
-	freed, err := p.Nodes.Remove(ctx, name, request, func(o node.Outcome) {
-		r.Outcomes[o.ID] = o
-		p.observe(Event{Node: name, Stage: Removing, Done: len(r.Outcomes), Total: total})
-	})
-	r.Freed.Bytes += freed.Bytes
-	r.Freed.Approximate = r.Freed.Approximate || freed.Approximate
-	return err
+	return wanted, nil
 }
 
 // Run identifies a pass in reports.

@@ -137,25 +137,31 @@ func TestApply_RemovesOnlyWhatThePlanRemoves(t *testing.T) {
 	}
 }
 
-func TestApply_SendsTheImagesThatPodsWantBeforeEachBatch(t *testing.T) {
-	nodes := nodesWith(250, "node1")
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "new", Namespace: "default"},
-		Spec:       corev1.PodSpec{NodeName: "node1", Containers: []corev1.Container{{Image: "other:1"}}},
-	}
-	p := pass(nodes, pod)
+func TestApply_KeepsWhatAPodComesToWantMeanwhile(t *testing.T) {
+	nodes := nodesWith(3, "node1")
+	p := pass(nodes)
 	approved, err := p.Preview(t.Context(), planned("node1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Apply(t.Context(), approved)
-	if got := len(nodes.Requests["node1"]); got != 3 {
-		t.Fatalf("250 images went in %d batches", got)
-	}
-	for i, request := range nodes.Requests["node1"] {
-		if len(request.Wanted) == 0 || request.Wanted[0].Ref != "other:1" || request.Wanted[0].By != "pod default/new" {
-			t.Errorf("batch %d was sent with %v", i, request.Wanted)
+	// It comes when the node's pods have been listed twice: before anything is removed, and after the first image.
+	lists := 0
+	p.Client.(*fake.Clientset).PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+		pods := &corev1.PodList{}
+		if lists++; lists > 2 {
+			pods.Items = []corev1.Pod{{
+				ObjectMeta: metav1.ObjectMeta{Name: "new", Namespace: "default"},
+				Spec:       corev1.PodSpec{NodeName: "node1", Containers: []corev1.Container{{Image: approved.Images[1].Names[0]}}},
+			}}
 		}
+		return true, pods, nil
+	})
+	result := p.Apply(t.Context(), approved)
+	if left := nodes.Inventories["node1"].Images; len(left) != 1 || left[0].ID != approved.Images[1].ID {
+		t.Errorf("the node is left with %v", left)
+	}
+	if o := result.Nodes[0].Outcomes[approved.Images[1].ID]; o.State != node.Kept || o.Code != node.KeptInUse || result.Outcome() != clean.Done {
+		t.Errorf("it came out %+v, %s", o, result.Outcome())
 	}
 }
 
@@ -170,8 +176,8 @@ func TestApply_RemovesNothingWhenTheNodesPodsCannotBeListed(t *testing.T) {
 		return true, nil, errors.New("etcd is away")
 	})
 	result := p.Apply(t.Context(), approved)
-	if len(nodes.Requests) != 0 || result.Outcome() != clean.AllFailed {
-		t.Errorf("the node was asked %v; it came out %s", nodes.Requests, result.Outcome())
+	if len(nodes.Inventories["node1"].Images) != 2 || result.Outcome() != clean.AllFailed {
+		t.Errorf("the node has %v; it came out %s", nodes.Inventories["node1"].Images, result.Outcome())
 	}
 }
 
@@ -199,9 +205,9 @@ func TestApply_DoesNotCallRemovedWhatANodeDidNotConfirm(t *testing.T) {
 // forgetful nodes end an answer properly, but leave outcomes out.
 type forgetful struct{ *cleantest.Nodes }
 
-func (f forgetful) Remove(ctx context.Context, name string, request node.RemoveRequest, each func(node.Outcome)) (node.Freed, error) {
+func (f forgetful) Remove(ctx context.Context, name string, request node.RemoveRequest, wanted clean.Wanted, each func(node.Outcome)) (node.Freed, error) {
 	request.Targets = request.Targets[1:]
-	return f.Nodes.Remove(ctx, name, request, each)
+	return f.Nodes.Remove(ctx, name, request, wanted, each)
 }
 
 func TestApply_FailsANodeThatLeavesOutcomesOut(t *testing.T) {

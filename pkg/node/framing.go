@@ -19,7 +19,7 @@ const Heartbeat = 10 * time.Second
 // HeartbeatTimeout is how long a verb goes on without hearing from its driver.
 const HeartbeatTimeout = 30 * time.Second
 
-// HeartbeatByte is what a driver sends after its request, every Heartbeat.
+// HeartbeatByte is what a driver sends after its request, every Heartbeat. A request or reply begins with a digit.
 const HeartbeatByte = '\n'
 
 // maxRequest bounds a request, so that a garbled length cannot make the agent allocate at will.
@@ -44,6 +44,24 @@ func WriteRequest(w io.Writer, request any) error {
 		return fmt.Errorf("sending request: %w", err)
 	}
 	return nil
+}
+
+// ReadReply reads what the driver sends after its request: heartbeats, of each of which alive is told, until a reply comes.
+func ReadReply(r *bufio.Reader, reply any, alive func()) error {
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return fmt.Errorf("reading heartbeats: %w", err)
+		}
+		alive()
+		if b == HeartbeatByte {
+			continue
+		}
+		if err := r.UnreadByte(); err != nil {
+			return err
+		}
+		return ReadRequest(r, reply)
+	}
 }
 
 // ReadRequest reads what WriteRequest sent and leaves r at the first heartbeat.
@@ -84,6 +102,7 @@ type line struct {
 	Item      json.RawMessage `json:"item,omitempty"`
 	Heartbeat bool            `json:"heartbeat,omitempty"`
 	Error     string          `json:"error,omitempty"`
+	Code      string          `json:"code,omitempty"`
 	End       string          `json:"end,omitempty"`
 	Count     int             `json:"count,omitempty"`
 }
@@ -138,15 +157,32 @@ func (w *Writer) End(verb string, err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
-		return w.encoder.Encode(line{Error: err.Error()})
+		l := line{Error: err.Error()}
+		if errors.Is(err, ErrWrongRuntime) {
+			l.Code = codeWrongRuntime
+		}
+		return w.encoder.Encode(l)
 	}
 	return w.encoder.Encode(endLine{End: verb, Count: w.count})
 }
 
+// ErrWrongRuntime says that a socket is not that of the runtime which the node's kubelet uses. It survives the way to the driver.
+var ErrWrongRuntime = errors.New("not the kubelet's runtime")
+
+const codeWrongRuntime = "WrongRuntime"
+
 // RemoteError is what a verb on the node said of its own failure.
-type RemoteError struct{ Message string }
+type RemoteError struct {
+	Message string
+	code    string
+}
 
 func (e *RemoteError) Error() string { return e.Message }
+
+// Is finds ErrWrongRuntime.
+func (e *RemoteError) Is(target error) bool {
+	return target == ErrWrongRuntime && e.code == codeWrongRuntime
+}
 
 // readLine reads a line of an answer, and no more of it than maxLine. The line is valid until the next call.
 func readLine(r *bufio.Reader) ([]byte, error) {
@@ -189,7 +225,7 @@ func ReadAnswer[T any](r io.Reader, verb string, each func(T) error, alive func(
 		switch {
 		case l.Heartbeat:
 		case l.Error != "":
-			return &RemoteError{Message: l.Error}
+			return &RemoteError{Message: l.Error, code: l.Code}
 		case l.End != "":
 			if l.End != verb || l.Count != count {
 				return fmt.Errorf("%s: the node ended %q after %d items, %d arrived: %w", verb, l.End, l.Count, count, ErrTruncated)

@@ -12,7 +12,8 @@ import (
 const (
 	// VerbInventory answers with Items: one Runtime first, then Images, Uses and one Disk, in any order.
 	VerbInventory = "inventory"
-	// VerbRemove takes a RemoveRequest and answers with one Outcome per target and one Freed.
+	// VerbRemove takes a RemoveRequest and answers with one Outcome per target and one Freed. In between it asks, whenever it
+	// has removed some, which images pods want by then, and the driver replies with a WantedReply.
 	VerbRemove = "remove"
 	// VerbRelease ends the container it is run in. It takes no request and gives no answer: its stream ends with it.
 	VerbRelease = "release"
@@ -124,6 +125,9 @@ type RemoveRequest struct {
 	Wanted []Wanted `json:"wanted,omitempty"`
 	// Notes are lines for the container's own log, so that it tells what the plan keeps on this node and why.
 	Notes []string `json:"notes,omitempty"`
+	// Again says that these targets were asked for before, in the same pod, and the answer was lost: what was removed then is
+	// told now.
+	Again bool `json:"again,omitempty"`
 	// Last says that nothing more will be asked: the container ends once it has answered.
 	Last bool `json:"last,omitempty"`
 }
@@ -134,6 +138,9 @@ type Target struct {
 	// Names and Digests are what the plan was decided on. An image that has gained a name since is kept.
 	Names   []string `json:"names,omitempty"`
 	Digests []string `json:"digests,omitempty"`
+	// PulledAt is the node's own time of the last pull or import that the plan knows of; zero where the runtime does not say.
+	// An image that was pulled or tagged later is kept.
+	PulledAt time.Time `json:"pulledAt,omitzero"`
 }
 
 // Wanted is an image that a pod names, as a reference, digest or ID, and who names it ("pod namespace/name").
@@ -142,10 +149,24 @@ type Wanted struct {
 	By  string `json:"by"`
 }
 
+// WantedReply is what a driver replies to Result.Ask: the images that pods bound to the node name, listed after it was asked.
+type WantedReply struct {
+	Wanted []Wanted `json:"wanted"`
+}
+
 // Result is a line of a removal's answer: exactly one field is set.
 type Result struct {
 	Outcome *Outcome `json:"outcome,omitempty"`
-	Freed   *Freed   `json:"freed,omitempty"`
+	// Ask asks for a WantedReply. What was removed since the last one can still be put back, and is, if a pod that was bound
+	// before turns out to want it, or if no reply comes.
+	Ask   *Ask   `json:"ask,omitempty"`
+	Freed *Freed `json:"freed,omitempty"`
+}
+
+// Ask asks which images pods want now.
+type Ask struct {
+	// Removed is how many images could still be put back.
+	Removed int `json:"removed"`
 }
 
 // State is what became of one image on one node.
@@ -159,18 +180,19 @@ const (
 	Gone    State = "gone"    // it was not there any more
 )
 
-// Codes of a Kept outcome. They are the plan's, but for KeptChanged, which only the check before deletion can find.
+// Codes of a Kept outcome. They are the plan's, but for the last two, which only the removal itself can find.
 const (
-	KeptInUse   = "InUse"   // something on the node, or a pod bound to it, uses the image
-	KeptPinned  = "Pinned"  // the runtime pins it, or makes pod sandboxes from it
-	KeptChanged = "Changed" // it has gained a name or digest since the plan was made
+	KeptInUse       = "InUse"       // something on the node, or a pod bound to it, uses the image
+	KeptPinned      = "Pinned"      // the runtime pins it, or makes pod sandboxes from it
+	KeptChanged     = "Changed"     // it has gained a name or digest, or was pulled again, since the plan was made
+	KeptUnconfirmed = "Unconfirmed" // the driver went away before it had said that no pod wants it: it was put back
 )
 
 // Outcome is what became of one target.
 type Outcome struct {
 	ID    string `json:"id"`
 	State State  `json:"state"`
-	// Code is why it was kept: KeptInUse, KeptPinned or KeptChanged.
+	// Code is why it was kept, one of the codes above.
 	Code string `json:"code,omitempty"`
 	// Message says why in words, for Kept and Failed.
 	Message string `json:"message,omitempty"`

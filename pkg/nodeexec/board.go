@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,8 @@ type board struct {
 	// pods are by the name of their Job, troubles (the messages of events) by the name of the Job or pod.
 	pods     map[string]*corev1.Pod
 	troubles map[string]string
+	// secrets are why a pod's pull secret could not be had, by pod.
+	secrets map[string]string
 	// denied is why the pods cannot be watched at all.
 	denied error
 	// changed is closed, and made anew, whenever something on the board changes.
@@ -38,7 +41,7 @@ type board struct {
 func watch(ctx context.Context, client kubernetes.Interface, namespace, run string) (*board, error) {
 	// The board outlives the context of the run: it has to see the pods go after an interrupt.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	b := &board{stop: cancel, pods: map[string]*corev1.Pod{}, troubles: map[string]string{}, changed: make(chan struct{})}
+	b := &board{stop: cancel, pods: map[string]*corev1.Pod{}, troubles: map[string]string{}, secrets: map[string]string{}, changed: make(chan struct{})}
 
 	factory := func(narrow func(*metav1.ListOptions)) informers.SharedInformerFactory {
 		return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace), informers.WithTweakListOptions(narrow))
@@ -48,10 +51,10 @@ func watch(ctx context.Context, client kubernetes.Interface, namespace, run stri
 		selector := fields.Set{"involvedObject.kind": kind, "reason": reason}.String()
 		return factory(func(o *metav1.ListOptions) { o.FieldSelector = selector }).Core().V1().Events().Informer()
 	}
-	refusals, mounts := events("Job", "FailedCreate"), events("Pod", "FailedMount")
+	refusals, mounts, secrets := events("Job", "FailedCreate"), events("Pod", "FailedMount"), events("Pod", "FailedToRetrieveImagePullSecret")
 
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		pods: b.podHandler(), refusals: b.eventHandler(), mounts: b.eventHandler(),
+		pods: b.podHandler(), refusals: b.eventHandler(b.troubles), mounts: b.eventHandler(b.troubles), secrets: b.eventHandler(b.secrets),
 	} {
 		if _, err := informer.AddEventHandler(handler); err != nil {
 			cancel()
@@ -100,10 +103,10 @@ func (b *board) podHandler() cache.ResourceEventHandler {
 	}
 }
 
-func (b *board) eventHandler() cache.ResourceEventHandler {
+func (b *board) eventHandler(messages map[string]string) cache.ResourceEventHandler {
 	set := func(object any) {
 		event := object.(*corev1.Event)
-		b.change(func() { b.troubles[event.InvolvedObject.Name] = event.Message })
+		b.change(func() { messages[event.InvolvedObject.Name] = event.Message })
 	}
 	return cache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, object any) { set(object) }}
 }
@@ -125,7 +128,9 @@ func (b *board) change(apply func()) {
 
 // wait returns the Job's pod as soon as it runs, or why it never will.
 func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1.Pod, error) {
-	said, seen := "", false
+	said, seen, since := "", false, time.Now()
+	reminder := time.NewTicker(remind)
+	defer reminder.Stop()
 	for {
 		b.mu.Lock()
 		pod, changed, denied, refusal, mount := b.pods[job], b.changed, b.denied, b.troubles[job], ""
@@ -135,10 +140,13 @@ func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1
 		b.mu.Unlock()
 
 		waiting := "waiting for its pod"
+		if refusal != "" {
+			waiting = refusal
+		}
 		switch {
 		case denied != nil:
 			return nil, denied
-		case pod == nil && refusal != "":
+		case pod == nil && refusal != "" && !passing(refusal):
 			return nil, &RefusedError{Message: refusal}
 		case pod == nil && seen:
 			return nil, errors.New("its pod was deleted")
@@ -147,7 +155,7 @@ func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1
 			var ready bool
 			var err error
 			if ready, waiting, err = judge(pod, mount); err != nil || ready {
-				return pod, err
+				return pod, b.withSecret(pod, err)
 			}
 		}
 		if waiting != said {
@@ -158,9 +166,14 @@ func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%s: %w", waiting, context.Cause(ctx))
 		case <-changed:
+		case <-reminder.C:
+			say(fmt.Sprintf("%s, for %s now", waiting, time.Since(since).Round(time.Second)))
 		}
 	}
 }
+
+// remind is how often is said what a node is still waiting for.
+const remind = 15 * time.Second
 
 // left counts the pods of one Job, or of all when job is empty. changed is closed when that may have changed.
 func (b *board) left(job string) (changed chan struct{}, count int) {
@@ -175,6 +188,32 @@ func (b *board) left(job string) (changed chan struct{}, count int) {
 	return b.changed, count
 }
 
+// withSecret adds to the failure to pull an image that its pull secret could not be had.
+func (b *board) withSecret(pod *corev1.Pod, err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if start, ok := errors.AsType[*StartError](err); ok {
+		start.Secret = b.secrets[pod.Name]
+	}
+	return err
+}
+
+// forget drops what was said of a Job that is no more, since the next may have its name.
+func (b *board) forget(job string) {
+	b.change(func() { delete(b.troubles, job) })
+}
+
+// passingRefusals are how the API server words what it may not refuse the next time: a webhook that is not there right now, an
+// overload, a namespace that is just being made. The cluster tries again by itself.
+var passingRefusals = []string{
+	"failed calling webhook", "timed out", "Timeout:", "connection refused", "Internal error occurred", "the server is currently unable",
+	"error looking up service account", "please try again",
+}
+
+func passing(refusal string) bool {
+	return slices.ContainsFunc(passingRefusals, func(part string) bool { return strings.Contains(refusal, part) })
+}
+
 // RefusedError is what the cluster said when it would not have a pod of ours.
 type RefusedError struct{ Message string }
 
@@ -187,14 +226,40 @@ func (e *RefusedError) Error() string {
 }
 
 // StartError is a container of ours that a node cannot start.
-type StartError struct{ Container, Pod, Image, Reason, Message string }
+type StartError struct {
+	Container, Pod, Image, Reason, Message string
+	// Secret is why its pull secret could not be had, if so.
+	Secret string
+}
 
 func (e *StartError) Error() string {
 	text := fmt.Sprintf("container %s of its pod %s cannot start: %s: %s", e.Container, e.Pod, e.Reason, e.Message)
 	if strings.Contains(e.Reason, "Image") {
 		text += fmt.Sprintf("; the node has to be able to pull %s: --registry and --image-pull-secret say how", e.Image)
 	}
+	if e.Secret != "" {
+		text += "; " + e.Secret
+	}
 	return text
+}
+
+// EndedError is a pod of ours that its kubelet would not have, or has put an end to.
+type EndedError struct{ Pod, Reason, Message string }
+
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("its pod %s ended early (%s)", e.Pod, strings.Trim(e.Reason+": "+e.Message, ": "))
+}
+
+// pressure says whether a pod of higher priority would have been admitted.
+func (e *EndedError) pressure() bool {
+	return e.Reason == "Evicted" && strings.Contains(e.Message, "DiskPressure")
+}
+
+// SocketError is a node where the runtime does not listen where it was expected to.
+type SocketError struct{ Message string }
+
+func (e *SocketError) Error() string {
+	return fmt.Sprintf("the runtime's socket is not where it is expected (%s); --runtime-socket says where it is", e.Message)
 }
 
 // hopeless are the reasons of a waiting container that do not go away by waiting.
@@ -206,10 +271,10 @@ func judge(pod *corev1.Pod, mount string) (ready bool, waiting string, err error
 		return false, "", fmt.Errorf("its pod %s was deleted before it ran", pod.Name)
 	}
 	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
-		return false, "", fmt.Errorf("its pod %s ended early (%s)", pod.Name, strings.Trim(pod.Status.Reason+": "+pod.Status.Message, ": "))
+		return false, "", &EndedError{Pod: pod.Name, Reason: pod.Status.Reason, Message: pod.Status.Message}
 	}
 	if strings.Contains(mount, "hostPath type check failed") {
-		return false, "", fmt.Errorf("the runtime's socket is not where it is expected (%s); --runtime-socket says where it is", mount)
+		return false, "", &SocketError{Message: mount}
 	}
 	waiting = "starting its pod"
 	for _, status := range pod.Status.ContainerStatuses {

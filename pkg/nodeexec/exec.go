@@ -34,9 +34,9 @@ func (e *ExecError) Error() string {
 
 func (e *ExecError) Unwrap() error { return e.Err }
 
-// call runs verb in the node's pod: request goes in, followed by heartbeats; each item of the answer goes to each. It returns
-// nil only when the answer came to its end. last says that the container ends after it.
-func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, last bool, each func(T) error) error {
+// call runs verb in the node's pod: request goes in, followed by heartbeats and by what each replies; each item of the answer
+// goes to each. It returns nil only when the answer came to its end. last says that the container ends after it.
+func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, last bool, each func(T, io.WriteCloser) error) error {
 	pod, err := f.pod(ctx, name)
 	if err != nil {
 		return err
@@ -68,10 +68,14 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 		streamed <- err
 	}()
 
-	// A node that says nothing, not even a heartbeat, for three of them is taken for dead.
+	// A node that says nothing, not even a heartbeat, for three of them is taken for dead. While an item is dealt with nobody listens.
 	silence := time.AfterFunc(node.HeartbeatTimeout, func() { cancel(errSilent) })
 	defer silence.Stop()
-	readErr := node.ReadAnswer(answer, verb, each, func() { silence.Reset(node.HeartbeatTimeout) })
+	readErr := node.ReadAnswer(answer, verb, func(item T) error {
+		silence.Stop()
+		defer silence.Reset(node.HeartbeatTimeout)
+		return each(item, requestWriter)
+	}, func() { silence.Reset(node.HeartbeatTimeout) })
 	// The answer is complete, or will never be: the end of its input ends the verb, and with it the stream.
 	_ = requestWriter.Close()
 	if readErr != nil {

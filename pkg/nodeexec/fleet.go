@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -68,37 +69,36 @@ func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) 
 
 // Inventory lists what the named node has. Its pod stays, ready to remove, when KeepPods says so.
 func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, error) {
-	inv := &node.Inventory{}
+	var inv *node.Inventory
 	request := node.InventoryRequest{Last: !f.KeepPods}
-	err := call(ctx, f, name, node.VerbInventory, request, request.Last, inv.Add)
+	err := f.attempt(ctx, name, func() error {
+		inv = &node.Inventory{}
+		return call(ctx, f, name, node.VerbInventory, request, request.Last, func(item node.Item, _ io.WriteCloser) error { return inv.Add(item) })
+	})
 	if err == nil && inv.Runtime.Name == "" {
 		err = errors.New("the node did not say which runtime it has")
 	}
 	if err != nil {
-		return nil, f.explain(ctx, name, "listing images", err)
+		return nil, explain(name, "listing images", err)
 	}
 	return inv, nil
 }
 
-// Remove has the named node carry out request. each is called for every outcome as it happens; what it was not called for
-// when Remove fails is not known to have happened.
-func (f *Fleet) Remove(ctx context.Context, name string, request node.RemoveRequest, each func(node.Outcome)) (node.Freed, error) {
-	var freed node.Freed
-	err := call(ctx, f, name, node.VerbRemove, request, request.Last, func(result node.Result) error {
-		if result.Outcome != nil {
-			each(*result.Outcome)
-		}
-		if result.Freed != nil {
-			freed = *result.Freed
-		}
-		return nil
-	})
-	return freed, f.explain(ctx, name, "removing images", err)
+// Remove has the named node carry out request. wanted lists the images that pods bound to the node name; it is called before
+// anything is removed, and again after each few images, of which the node then puts back what such a pod wants. each is called
+// for every outcome as it happens; what it was not called for when Remove fails is not known to have happened.
+func (f *Fleet) Remove(
+	ctx context.Context, name string, request node.RemoveRequest, wanted func(context.Context) ([]node.Wanted, error), each func(node.Outcome),
+) (node.Freed, error) {
+	r := &removal{fleet: f, name: name, request: request, wanted: wanted, each: each}
+	err := f.attempt(ctx, name, func() error { return r.attempt(ctx) })
+	return r.freed, explain(name, "removing images", err)
 }
 
 // job is a Job that was created.
 type job struct {
-	name string
+	name   string
+	socket string
 	// ended is set once the pod's container has ended from inside.
 	ended bool
 }
@@ -106,15 +106,16 @@ type job struct {
 // pod returns the node's running pod. It is made when there is none yet, or none any more: a pod ends by itself when it is
 // asked nothing for a while, as happens to the first ones when some node takes long.
 func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
+	f.mu.Lock()
 	n, ok := f.nodes[name]
+	known := f.jobs[name]
+	f.mu.Unlock()
 	if !ok {
 		return nil, fmt.Errorf("node %q is not part of this run", name)
 	}
-	f.mu.Lock()
-	known := f.jobs[name]
-	f.mu.Unlock()
 	if known != nil {
-		if pod := f.board.pod(known.name); pod != nil && !known.ended && pod.Status.Phase == corev1.PodRunning {
+		// It may run and be of no use: another socket is to be tried then.
+		if pod := f.board.pod(known.name); pod != nil && !known.ended && pod.Status.Phase == corev1.PodRunning && known.socket == n.Sockets[0] {
 			return pod, nil
 		}
 		if err := f.releaseJob(ctx, known); err != nil {
@@ -123,8 +124,9 @@ func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 		if err := f.waitGone(ctx, known.name); err != nil {
 			return nil, err
 		}
+		f.board.forget(known.name)
 	}
-	made := &job{name: jobName(name, f.Run)}
+	made := &job{name: jobName(name, f.Run), socket: n.Sockets[0]}
 	f.mu.Lock()
 	f.jobs[name] = made
 	f.mu.Unlock()
@@ -134,21 +136,17 @@ func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 // start creates a Job on a node and waits for its pod.
 func (f *Fleet) start(ctx context.Context, n Node, job string) (*corev1.Pod, error) {
 	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n), metav1.CreateOptions{})
-	if err != nil {
+	// A create whose answer was lost is tried again by the transport. The name is this run's alone.
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("creating job %s/%s: %w", f.Namespace, job, err)
-	}
-	say := func(message string) {
-		if f.Progress != nil {
-			f.Progress(n.Name, message)
-		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
 	defer cancel()
-	pod, err := f.board.wait(ctx, job, say)
+	pod, err := f.board.wait(ctx, job, func(message string) { f.say(n.Name, message) })
 	if err != nil {
 		return nil, err
 	}
-	say("its pod runs")
+	f.say(n.Name, "its pod runs")
 	return pod, f.extend(ctx, job)
 }
 
@@ -174,16 +172,12 @@ func (f *Fleet) extend(ctx context.Context, job string) error {
 	return nil
 }
 
-// explain says what failed where, and tells a node that has left the cluster from one that is broken.
-func (f *Fleet) explain(ctx context.Context, name, doing string, err error) error {
+// explain says what failed where.
+func explain(name, doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("%s on node %q: %w", doing, name, err)
-	if _, getErr := f.Client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(getErr) {
-		return errors.Join(err, node.ErrGone)
-	}
-	return err
+	return fmt.Errorf("%s on node %q: %w", doing, name, err)
 }
 
 // Release ends every pod of the fleet and waits until they are gone. Asked something afterwards, a node gets a new one.

@@ -99,7 +99,7 @@ func (c *Config) podSpec(n Node) corev1.PodSpec {
 			{Name: "tmp", VolumeSource: emptyDir("16Mi")},
 			// A wrong path fails here, early and readably, instead of becoming an empty folder.
 			{Name: "runtime", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{
-				Path: n.Socket, Type: new(corev1.HostPathSocket),
+				Path: n.Sockets[0], Type: new(corev1.HostPathSocket),
 			}}},
 		},
 	}

@@ -2,6 +2,7 @@ package nodeexec
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestSelect_LeavesOutWhatCannotOrMustNotBeTouched(t *testing.T) {
 			t.Fatal(err)
 		}
 		if reason == "" {
-			if len(nodes) != 1 || len(skips) != 0 || nodes[0].Socket != "/run/containerd/containerd.sock" {
+			if len(nodes) != 1 || len(skips) != 0 || nodes[0].Sockets[0] != "/run/containerd/containerd.sock" {
 				t.Errorf("a usual node gives %+v, skipped %+v", nodes, skips)
 			}
 			continue
@@ -74,7 +75,7 @@ func TestSelect_LeavesOutWhatCannotOrMustNotBeTouched(t *testing.T) {
 func TestSelect_TakesTheNodesNamedAndKnowsNoOthers(t *testing.T) {
 	client := fake.NewClientset(testNode("a", nil), testNode("b", nil), testNode("c", nil))
 	nodes, _, err := Select(t.Context(), client, []string{"c", "a", "c"}, labels.Everything(), "/my.sock")
-	if err != nil || len(nodes) != 2 || nodes[0].Name != "a" || nodes[1].Name != "c" || nodes[0].Socket != "/my.sock" {
+	if err != nil || len(nodes) != 2 || nodes[0].Name != "a" || nodes[1].Name != "c" || !slices.Equal(nodes[0].Sockets, []string{"/my.sock"}) {
 		t.Errorf("got %+v, %v", nodes, err)
 	}
 	var unknown *UnknownNodeError
@@ -84,26 +85,33 @@ func TestSelect_TakesTheNodesNamedAndKnowsNoOthers(t *testing.T) {
 	}
 }
 
-func TestSocketOf_KnowsTheDistributions(t *testing.T) {
-	for version, want := range map[string]string{
-		"containerd://1.6.20~ds1": "/run/containerd/containerd.sock",
-		"containerd://1.7.3-k3s1": "/run/k3s/containerd/containerd.sock",
-		"containerd://2.1.4-k3s1": "/run/k3s/containerd/containerd.sock",
-		"cri-o://1.30.0":          "/var/run/crio/crio.sock",
-		"docker://27.0.1":         "/var/run/cri-dockerd.sock",
-		"docker://27.0.1-k3s":     "/run/k3s/cri-dockerd/cri-dockerd.sock",
-		"something-else://1.0":    "",
-		"":                        "",
+func TestSocketsOf_KnowsTheDistributions(t *testing.T) {
+	for _, test := range []struct {
+		version, kubelet string
+		labels           map[string]string
+		want             []string
+	}{
+		{version: "containerd://1.6.20~ds1", want: []string{containerdSocket, k3sSocket, k0sSocket, microk8sSocket}},
+		{version: "containerd://2.1.4-k3s1", want: []string{k3sSocket, containerdSocket, k0sSocket, microk8sSocket}},
+		{version: "containerd://1.7.29", kubelet: "v1.34.1+k0s", want: []string{k0sSocket, containerdSocket, k3sSocket, microk8sSocket}},
+		{version: "containerd://1.7.28", labels: map[string]string{"microk8s.io/cluster": "true"}, want: []string{microk8sSocket, containerdSocket, k3sSocket, k0sSocket}},
+		{version: "cri-o://1.30.0", want: []string{crioSocket}},
+		{version: "docker://27.0.1", want: []string{dockerSocket, k3sDockerSocket}},
+		{version: "docker://27.0.1-k3s", want: []string{k3sDockerSocket, dockerSocket}},
+		{version: "something-else://1.0"},
+		{version: ""},
 	} {
-		if got := socketOf(version); got != want {
-			t.Errorf("%q: got %q, want %q", version, got, want)
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: test.labels}}
+		n.Status.NodeInfo = corev1.NodeSystemInfo{ContainerRuntimeVersion: test.version, KubeletVersion: test.kubelet}
+		if got := socketsOf(n); !slices.Equal(got, test.want) {
+			t.Errorf("%q: got %q, want %q", test.version, got, test.want)
 		}
 	}
 }
 
 func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 	config := &Config{Namespace: "kube-system", Run: "k3x9f", Image: "x"}
-	spec := config.job(Node{Name: "n", Socket: "/run/containerd/containerd.sock"}).Spec.Template.Spec
+	spec := config.job(Node{Name: "n", Sockets: []string{containerdSocket}}).Spec.Template.Spec
 	if spec.HostNetwork || spec.HostPID || spec.HostIPC || spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken {
 		t.Error("it shares the host's namespaces or carries a token")
 	}
@@ -116,7 +124,7 @@ func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 			t.Errorf("container %s may do more than it needs: %+v", c.Name, s)
 		}
 	}
-	pressed := config.job(Node{Name: "n", DiskPressure: true})
+	pressed := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, DiskPressure: true})
 	if pressed.Spec.Template.Spec.PriorityClassName != "system-node-critical" || pressed.Labels[TypeLabel] != "manual" {
 		t.Errorf("a node under disk pressure gets %+v", pressed.Spec.Template.Spec.PriorityClassName)
 	}

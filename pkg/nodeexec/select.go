@@ -22,8 +22,8 @@ type Node struct {
 	Name string
 	// Runtime is the kubelet's word for its container runtime and version: "containerd://1.7.3-k3s1".
 	Runtime string
-	// Socket is where that runtime listens, on the node.
-	Socket string
+	// Sockets are where that runtime may listen, on the node; the likeliest first, at least one.
+	Sockets []string
 	// DiskPressure is set when the kubelet admits critical pods only.
 	DiskPressure bool
 }
@@ -64,16 +64,16 @@ func Select(ctx context.Context, client kubernetes.Interface, names []string, se
 			skips = append(skips, Skip{Node: n.Name, Runtime: version, Reason: reason, Message: message})
 			continue
 		}
-		at := socket
-		if at == "" {
-			at = socketOf(version)
+		sockets := []string{socket}
+		if socket == "" {
+			sockets = socketsOf(n)
 		}
-		if at == "" {
+		if len(sockets) == 0 {
 			skips = append(skips, Skip{Node: n.Name, Runtime: version, Reason: "UnknownRuntime",
 				Message: fmt.Sprintf("where the runtime %q listens is not known; --runtime-socket says it", version)})
 			continue
 		}
-		nodes = append(nodes, Node{Name: n.Name, Runtime: version, Socket: at, DiskPressure: condition(n, corev1.NodeDiskPressure) == corev1.ConditionTrue})
+		nodes = append(nodes, Node{Name: n.Name, Runtime: version, Sockets: sockets, DiskPressure: condition(n, corev1.NodeDiskPressure) == corev1.ConditionTrue})
 	}
 	return nodes, skips, nil
 }
@@ -144,22 +144,44 @@ func condition(n *corev1.Node, kind corev1.NodeConditionType) corev1.ConditionSt
 	return corev1.ConditionUnknown
 }
 
-// socketOf says where the runtime of this version listens by the conventions of the distributions that ship it; empty when
-// there is none.
-func socketOf(version string) string {
-	name, number, _ := strings.Cut(version, "://")
-	k3s := strings.Contains(number, "k3s")
-	switch {
-	case name == "containerd" && k3s:
-		return "/run/k3s/containerd/containerd.sock"
-	case name == "containerd":
-		return "/run/containerd/containerd.sock"
-	case name == "cri-o":
-		return "/var/run/crio/crio.sock"
-	case name == "docker" && k3s:
-		return "/run/k3s/cri-dockerd/cri-dockerd.sock"
-	case name == "docker":
-		return "/var/run/cri-dockerd.sock"
+// Where the distributions have their runtimes listen. The kubelet tells the runtime's name and version only.
+const (
+	containerdSocket = "/run/containerd/containerd.sock" // AKS, EKS, GKE, kind, kops, Talos, Bottlerocket
+	k3sSocket        = "/run/k3s/containerd/containerd.sock"
+	k0sSocket        = "/run/k0s/containerd.sock"
+	microk8sSocket   = "/var/snap/microk8s/common/run/containerd.sock"
+	crioSocket       = "/var/run/crio/crio.sock"
+	dockerSocket     = "/var/run/cri-dockerd.sock"
+	k3sDockerSocket  = "/run/k3s/cri-dockerd/cri-dockerd.sock"
+)
+
+// socketsOf says where a node's runtime may listen; nothing when it is none of those known. A machine can have a second containerd,
+// Docker's for one: the agent refuses a runtime that does not run its own pod, and the next socket is tried.
+func socketsOf(n *corev1.Node) []string {
+	name, number, _ := strings.Cut(n.Status.NodeInfo.ContainerRuntimeVersion, "://")
+	_, microk8s := n.Labels["microk8s.io/cluster"]
+	first := func(likely string, all ...string) []string {
+		return append([]string{likely}, slices.DeleteFunc(all, func(s string) bool { return s == likely })...)
 	}
-	return ""
+	switch name {
+	case "containerd":
+		likely := containerdSocket
+		switch {
+		case strings.Contains(number, "k3s"):
+			likely = k3sSocket
+		case strings.Contains(n.Status.NodeInfo.KubeletVersion, "+k0s"):
+			likely = k0sSocket
+		case microk8s:
+			likely = microk8sSocket
+		}
+		return first(likely, containerdSocket, k3sSocket, k0sSocket, microk8sSocket)
+	case "cri-o":
+		return []string{crioSocket}
+	case "docker":
+		if strings.Contains(number, "k3s") {
+			return first(k3sDockerSocket, dockerSocket)
+		}
+		return first(dockerSocket, k3sDockerSocket)
+	}
+	return nil
 }

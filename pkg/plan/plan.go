@@ -44,9 +44,10 @@ const (
 	Listed     Code = "Listed"     // the list names it
 )
 
-// Why an image that was to be removed is still there: found by the check right before the removal, or by the removal.
+// Why an image that was to be removed is still there: found by the checks right before and after the removal, or by the removal.
 const (
-	Changed       Code = "Changed"       // it has gained a name since the plan was made
+	Changed       Code = "Changed"       // it has gained a name, or was pulled again, since the plan was made
+	Unconfirmed   Code = "Unconfirmed"   // the run ended before it was sure that no pod wants it: it was put back
 	RemovalFailed Code = "RemovalFailed" // the runtime refused, or the node did not answer
 )
 

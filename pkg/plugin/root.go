@@ -131,17 +131,13 @@ func exitCode(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &cleanup):
-		return exitError
 	case errors.As(err, &rejected), errors.As(err, &unknown):
 		return exitRejected
-	case errors.As(err, &outcome):
-		switch outcome.outcome {
-		case clean.Partial:
-			return exitPartial
-		case clean.Interrupted:
-			return ExitInterrupted
-		}
+	case errors.As(err, &outcome) && outcome.outcome == clean.Partial:
+		return exitPartial
+	case errors.As(err, &cleanup):
+		return exitError
+	case errors.As(err, &outcome) && outcome.outcome != clean.Interrupted:
 		return exitError
 	case ctx.Err() != nil:
 		return ExitInterrupted

@@ -121,6 +121,7 @@ func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bo
 	config.QPS = -1
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.WarningHandler = rest.NewWarningWriter(errOut, rest.WarningWriterOptions{Deduplicate: true})
+	kube.Patient(config)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)

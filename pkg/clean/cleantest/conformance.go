@@ -2,6 +2,7 @@ package cleantest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 // one with the ID used, which something uses. The stale one is gone afterwards.
 func Conformance(t *testing.T, nodes clean.Nodes, name, stale, used string) {
 	t.Helper()
+	nobody := func(context.Context) ([]node.Wanted, error) { return nil, nil }
 	absent := "sha256:" + strings.Repeat("f", 64)
 	has := func(t *testing.T, id string) bool {
 		t.Helper()
@@ -40,7 +42,7 @@ func Conformance(t *testing.T, nodes clean.Nodes, name, stale, used string) {
 		if _, err := nodes.Inventory(t.Context(), "no-such-node"); err == nil {
 			t.Error("no error")
 		}
-		if _, err := nodes.Remove(t.Context(), "no-such-node", node.RemoveRequest{}, func(node.Outcome) {}); err == nil {
+		if _, err := nodes.Remove(t.Context(), "no-such-node", node.RemoveRequest{}, nobody, func(node.Outcome) {}); err == nil {
 			t.Error("no error")
 		}
 	})
@@ -50,22 +52,63 @@ func Conformance(t *testing.T, nodes clean.Nodes, name, stale, used string) {
 		if _, err := nodes.Inventory(ctx, name); err == nil {
 			t.Error("no error")
 		}
-		if _, err := nodes.Remove(ctx, name, node.RemoveRequest{Targets: []node.Target{{ID: stale}}}, func(node.Outcome) {}); err == nil {
+		if _, err := nodes.Remove(ctx, name, node.RemoveRequest{Targets: []node.Target{{ID: stale}}}, nobody, func(node.Outcome) {}); err == nil {
 			t.Error("no error")
 		}
 		if !has(t, stale) {
 			t.Error("the image is gone")
 		}
 	})
-	t.Run("each target has one outcome, in order, that is true", func(t *testing.T) {
+	targetOf := func(t *testing.T) node.Target {
+		t.Helper()
 		inv, err := nodes.Inventory(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		at := slices.IndexFunc(inv.Images, func(i node.Image) bool { return i.ID == stale })
-		target := node.Target{ID: stale, Names: inv.Images[at].Names, Digests: inv.Images[at].Digests}
+		return node.Target{ID: stale, Names: inv.Images[at].Names, Digests: inv.Images[at].Digests}
+	}
+	t.Run("what a pod comes to want is kept, however late it says so", func(t *testing.T) {
+		target := targetOf(t)
+		for first := range 2 {
+			asked := 0
+			late := func(context.Context) ([]node.Wanted, error) {
+				if asked++; asked <= first {
+					return nil, nil
+				}
+				return []node.Wanted{{Ref: target.Names[0], By: "pod default/late"}}, nil
+			}
+			var got []node.Outcome
+			_, err := nodes.Remove(t.Context(), name, node.RemoveRequest{Targets: []node.Target{target}}, late,
+				func(o node.Outcome) { got = append(got, o) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != 1 || got[0].State != node.Kept || got[0].Code != node.KeptInUse || !has(t, stale) {
+				t.Errorf("said when asked for the %d. time: got %+v, it is there: %v", first+1, got, has(t, stale))
+			}
+		}
+	})
+	t.Run("nothing is removed when nobody can say what pods want", func(t *testing.T) {
+		target := targetOf(t)
+		for first := range 2 {
+			asked := 0
+			broken := func(context.Context) ([]node.Wanted, error) {
+				if asked++; asked <= first {
+					return nil, nil
+				}
+				return nil, errors.New("listing pods: no")
+			}
+			_, err := nodes.Remove(t.Context(), name, node.RemoveRequest{Targets: []node.Target{target}}, broken, func(node.Outcome) {})
+			if err == nil || !has(t, stale) {
+				t.Errorf("error %v, it is there: %v", err, has(t, stale))
+			}
+		}
+	})
+	t.Run("each target has one outcome, in order, that is true", func(t *testing.T) {
+		target := targetOf(t)
 		var got []string
-		freed, err := nodes.Remove(t.Context(), name, node.RemoveRequest{Targets: []node.Target{{ID: absent}, {ID: used}, target}},
+		freed, err := nodes.Remove(t.Context(), name, node.RemoveRequest{Targets: []node.Target{{ID: absent}, {ID: used}, target}}, nobody,
 			func(o node.Outcome) { got = append(got, o.ID+" "+string(o.State)) })
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
@@ -37,7 +38,7 @@ func (n *Nodes) Inventory(ctx context.Context, name string) (*node.Inventory, er
 }
 
 // Remove takes the targets out of the inventory.
-func (n *Nodes) Remove(ctx context.Context, name string, request node.RemoveRequest, each func(node.Outcome)) (node.Freed, error) {
+func (n *Nodes) Remove(ctx context.Context, name string, request node.RemoveRequest, wanted clean.Wanted, each func(node.Outcome)) (node.Freed, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.check(ctx, name); err != nil {
@@ -49,6 +50,10 @@ func (n *Nodes) Remove(ctx context.Context, name string, request node.RemoveRequ
 	n.Requests[name] = append(n.Requests[name], request)
 	inv := n.Inventories[name]
 	freed := node.Freed{}
+	named, err := wanted(ctx)
+	if err != nil {
+		return freed, err
+	}
 	for _, target := range request.Targets {
 		if left, limited := n.Remaining[name]; limited {
 			if left == 0 {
@@ -62,7 +67,17 @@ func (n *Nodes) Remove(ctx context.Context, name string, request node.RemoveRequ
 		switch {
 		case at >= 0 && inUse:
 			outcome = node.Outcome{ID: target.ID, State: node.Kept, Code: node.KeptInUse, Message: "it is in use"}
+		case at >= 0 && names(named, inv.Images[at]):
+			outcome = node.Outcome{ID: target.ID, State: node.Kept, Code: node.KeptInUse, Message: "a pod names it"}
 		case at >= 0:
+			img := inv.Images[at]
+			if named, err = wanted(ctx); err != nil {
+				return freed, err
+			}
+			if names(named, img) {
+				outcome = node.Outcome{ID: target.ID, State: node.Kept, Code: node.KeptInUse, Message: "a pod names it since; it was put back"}
+				break
+			}
 			freed.Bytes += inv.Images[at].SizeBytes
 			inv.Images = slices.Delete(inv.Images, at, at+1)
 			outcome.State = node.Removed
@@ -70,6 +85,13 @@ func (n *Nodes) Remove(ctx context.Context, name string, request node.RemoveRequ
 		each(outcome)
 	}
 	return freed, nil
+}
+
+// names says whether one of the references is a name, a digest or the ID of the image.
+func names(wanted []node.Wanted, img node.Image) bool {
+	return slices.ContainsFunc(wanted, func(w node.Wanted) bool {
+		return w.Ref == img.ID || slices.Contains(img.Names, w.Ref) || slices.Contains(img.Digests, w.Ref)
+	})
 }
 
 func (n *Nodes) check(ctx context.Context, name string) error {
