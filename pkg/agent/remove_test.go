@@ -44,7 +44,7 @@ func run(ctx context.Context, rt runtime, r node.RemoveRequest) (answer []string
 // runAsking is run with a driver that replies to what it is asked.
 func runAsking(ctx context.Context, rt runtime, request node.RemoveRequest, ask func(context.Context, node.Ask) ([]node.Wanted, error)) (answer []string, log string, err error) {
 	var text bytes.Buffer
-	dir, err := os.MkdirTemp("", "agent") //nolint:usetesting // called several times in one test
+	dir, err := os.MkdirTemp("", "agent")
 	if err != nil {
 		return nil, "", err
 	}

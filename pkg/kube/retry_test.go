@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -43,9 +44,7 @@ func post(t *testing.T, client *http.Client, url string, header http.Header) int
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, values := range header {
-		request.Header[key] = values
-	}
+	maps.Copy(request.Header, header)
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
