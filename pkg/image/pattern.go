@@ -172,6 +172,9 @@ func parseRefs(s string) ([]refPattern, error) {
 
 // checkRepository refuses names that the grammar accepts, or words badly, and that nobody means.
 func checkRepository(repository, tag string, below bool) error {
+	if strings.HasSuffix(repository, "/") {
+		return errors.New("a slash ends it before the tag or digest; write a name between them")
+	}
 	first, path, hasPath := strings.Cut(repository, "/")
 	if !hasPath && !below && (strings.Contains(first, ".") || first == "localhost") {
 		whole := first

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/distribution/reference"
 )
 
 // named is an image that goes by the given names and digests.
@@ -145,6 +147,8 @@ func TestParsePattern_RefusesAndSaysWhatToWrite(t *testing.T) {
 		"a//b":                              "single slashes",
 		"/*":                                "single slashes",
 		"docker.io/library/":                "write docker.io/library/*",
+		"reg.io/:1":                         "write a name between them",
+		"reg.io/@" + digestA:                "write a name between them",
 		"docker.io/**":                      "write /* at the end",
 		"registry.example.com":              "write registry.example.com/*",
 		"localhost":                         "write localhost/*",
@@ -224,8 +228,14 @@ func TestPattern_MatchTakesNoTimeOnHostilePatterns(t *testing.T) {
 	}
 }
 
+// FuzzParsePattern holds patterns without wildcards to the grammar: the same ones are valid, and each means that reference and
+// none of its neighbours.
 func FuzzParsePattern(f *testing.F) {
-	for _, s := range []string{"*", "nginx", "docker.io/library/*", "*.dkr.ecr.*.amazonaws.com/eks/*", "a:*", "a@" + digestA, "A/b", "[::1]:5/*", digestA, "?:5/*/x:?"} {
+	for _, s := range []string{
+		"*", "nginx", "docker.io/library/*", "*.dkr.ecr.*.amazonaws.com/eks/*", "a:*", "a@" + digestA, "A/b", "[::1]:5/*", digestA, "?:5/*/x:?",
+		"localhost:5000/app:*", "localhost:5000/app:1", "alpine", "index.docker.io/nginx", "Reg.io/a:1@" + digestA, "a/B", "a__b/c.d-e:_", "sha256:*",
+		"A0/:0", "A_0/0",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -234,9 +244,34 @@ func FuzzParsePattern(f *testing.F) {
 			return
 		}
 		p.Match(named("docker.io/library/nginx:1", "reg:5000/a/b@"+digestA, s))
-		if ref, err := Normalize(s); err == nil {
-			if _, ok := p.Match(named(ref)); !ok {
-				t.Errorf("%q does not match %q", s, ref)
+		if strings.ContainsAny(s, wildcards) || hasDigestPrefix(s) || IsID(s) {
+			return
+		}
+		ref, err := reference.ParseDockerRef(s)
+		if first, rest, found := strings.Cut(s, "/"); err != nil && found {
+			// A namespace of Docker Hub may be written with capitals (readings says why).
+			s = strings.ToLower(first) + "/" + rest
+			ref, err = reference.ParseDockerRef(s)
+		}
+		if err != nil {
+			t.Fatalf("%q is a pattern; the grammar says %v", s, err)
+		}
+		if _, ok := p.Match(named(ref.String())); !ok {
+			t.Errorf("%q does not match %q", s, ref)
+		}
+		written, err := reference.ParseNormalizedNamed(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for neighbour, want := range map[string]bool{
+			ref.Name() + ":another-tag":      reference.IsNameOnly(written) || strings.HasSuffix(s, ":another-tag"),
+			ref.Name() + "@" + digestB:       reference.IsNameOnly(written) || strings.HasSuffix(s, digestB),
+			ref.Name() + "x:latest":          false,
+			ref.Name() + "/x:latest":         false,
+			"x" + ref.Name() + "@" + digestB: false,
+		} {
+			if _, ok := p.Match(named(neighbour)); ok != want {
+				t.Errorf("%q matches %q: %v", s, neighbour, ok)
 			}
 		}
 	})
