@@ -94,6 +94,9 @@ func ReadRequest(r *bufio.Reader, request any) error {
 	if err := decoder.Decode(request); err != nil {
 		return fmt.Errorf("decoding request: %w", err)
 	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("decoding request: something follows it")
+	}
 	return nil
 }
 

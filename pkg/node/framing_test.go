@@ -170,6 +170,8 @@ func TestReadRequest_RefusesWhatItCannotTrust(t *testing.T) {
 		{"digits without end", strings.Repeat("1", 1000), "is not a length"},
 		{"cut short", "10\n{}", "reading request"},
 		{"not JSON", "3\nabc", "decoding request"},
+		{"two requests", "4\n{}{}", "something follows it"},
+		{"garbage after the request", "5\n{}abc", "something follows it"},
 		{"a field that this agent does not know", `17` + "\n" + `{"unknown":"abc"}`, "unknown field"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
