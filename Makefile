@@ -27,6 +27,7 @@ RACE = $(shell echo '\#include <stdlib.h>' | $$(go env CC) -E - >/dev/null 2>&1 
 E2E_TESTS   = go -C test/e2e test -count=1 -timeout 40m ./... && ./test/agent-on-containerds && go -C test/cluster test -count=1 ./...
 TESTCLUSTER = go -C test/cluster run ./cmd/testcluster
 NODES ?= 2
+FUZZTIME ?= 1m
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -51,11 +52,17 @@ dist/images/%.tar: FORCE
 ##@ Test
 
 .PHONY: test
-test: lint verify unit e2e ## Everything CI runs
+test: lint verify unit fuzz e2e ## Everything CI runs
 
 .PHONY: unit
 unit: ## Tests that need no cluster
 	$(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) ./... &&) true
+
+# go test fuzzes one target at a time.
+.PHONY: fuzz
+fuzz: ## Each fuzz target, for FUZZTIME (1m)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' pkg | while IFS=: read -r file func; do \
+		go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$$(dirname "$$file")" || exit 1; done
 
 .PHONY: e2e
 e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
