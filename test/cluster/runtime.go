@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -43,6 +45,24 @@ func (c *Cluster) Ctr(ctx context.Context, node string, args ...string) (string,
 	}
 	out, err := machine.run(ctx, n.containerdDir(c.programs)+"/ctr", append([]string{"--namespace", "k8s.io"}, args...)...)
 	return string(out), err
+}
+
+// Follow is Ctr for what does not end by itself, such as `ctr events`: what it
+// prints goes to w as it comes, until ctx ends.
+func (c *Cluster) Follow(ctx context.Context, node string, w io.Writer, args ...string) error {
+	n, machine, err := c.node(node)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, n.containerdDir(c.programs)+"/ctr", append([]string{"--namespace", "k8s.io"}, args...)...)
+	cmd.Stdout = w
+	if err := machine.enter(cmd.Start); err != nil {
+		return err
+	}
+	if err := cmd.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("following %q: %w", strings.Join(cmd.Args, " "), err)
+	}
+	return nil
 }
 
 // Images lists the images of a node as containerd itself knows them.
