@@ -26,27 +26,20 @@ const excludedKey = "excluded"
 // could be an exclusion that protects nothing. Every malformed pattern is named, not only the first. Each exclusion's
 // source is the given one and the pattern.
 func ParseExclusions(data []byte, source string) ([]Exclusion, error) {
-	patterns, err := readExcluded(data)
-	if err != nil {
-		return nil, fmt.Errorf("parsing exclusions of %s: %w", source, err)
+	exclusions, problems := LintDocument(data, source)
+	if len(problems) == 0 {
+		return exclusions, nil
 	}
-	var exclusions []Exclusion
 	var invalid []error
-	for _, text := range patterns {
-		p, err := ParsePattern(text)
-		if err != nil {
-			invalid = append(invalid, err)
-			continue
-		}
-		exclusions = append(exclusions, Exclusion{Pattern: p, Source: source + ": " + text})
+	for _, p := range problems {
+		invalid = append(invalid, errors.New(p.Message))
 	}
-	if len(invalid) > 0 {
-		return nil, fmt.Errorf("parsing exclusions of %s: %w", source, errors.Join(invalid...))
-	}
-	return exclusions, nil
+	return nil, fmt.Errorf("parsing exclusions of %s: %w", source, errors.Join(invalid...))
 }
 
-func readExcluded(data []byte) ([]string, error) {
+// ReadExcluded returns the patterns of a document of exclusions as they are written there, well formed or not. It fails
+// where ParseExclusions fails for another reason than a malformed pattern.
+func ReadExcluded(data []byte) ([]string, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	start, err := dec.Token()
 	if errors.Is(err, io.EOF) {

@@ -68,6 +68,10 @@ func (r *refPattern) match(n *name) bool {
 	if !r.path.match(n.path) || !r.host.match(n.host) {
 		return false
 	}
+	return r.matchTag(n)
+}
+
+func (r *refPattern) matchTag(n *name) bool {
 	if r.digest != "" {
 		return r.digest == n.digest
 	}
