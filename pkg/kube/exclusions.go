@@ -22,11 +22,56 @@ const (
 	exclusionKeySuffix = ".json"
 )
 
+// ExclusionDocument is one key of a ConfigMap that is labelled to hold exclusions.
+type ExclusionDocument struct {
+	Namespace, ConfigMap string
+	// Key is empty for a ConfigMap that has no key ending in ".json", and so no document.
+	Key  string
+	Data []byte
+}
+
+// String names the document as the sources of exclusions do.
+func (d ExclusionDocument) String() string {
+	return strings.TrimSuffix("configmap "+d.Namespace+"/"+d.ConfigMap+" "+d.Key, " ")
+}
+
+const noDocument = "it is labelled " + ExclusionLabel + "=true and no key ends in " + exclusionKeySuffix
+
+// Lint reads the document and says everything that is wrong with it, as image.LintDocument does.
+func (d ExclusionDocument) Lint() ([]image.Exclusion, []image.Problem) {
+	if d.Key == "" {
+		return nil, []image.Problem{{Code: image.Unreadable, Source: d.String(), Message: noDocument}}
+	}
+	return image.LintDocument(d.Data, d.String())
+}
+
+func (d ExclusionDocument) exclusions() ([]image.Exclusion, error) {
+	if d.Key == "" {
+		return nil, fmt.Errorf("reading exclusions of %s: %s", d, noDocument)
+	}
+	return image.ParseExclusions(d.Data, d.String())
+}
+
 // Exclusions returns what the labelled ConfigMaps of the given namespaces exclude, every key ending in ".json" of each; a
 // namespace given twice is asked once. One ConfigMap that cannot be read whole means no answer, and the error names
 // everything that is wrong in all of them.
 func Exclusions(ctx context.Context, client kubernetes.Interface, namespaces ...string) ([]image.Exclusion, error) {
+	documents, err := ExclusionDocuments(ctx, client, namespaces...)
+	errs := []error{err}
 	var exclusions []image.Exclusion
+	for i := range documents {
+		found, err := documents[i].exclusions()
+		exclusions, errs = append(exclusions, found...), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return exclusions, nil
+}
+
+// ExclusionDocuments returns the documents that Exclusions reads, as they are. With an error it returns those that it could list.
+func ExclusionDocuments(ctx context.Context, client kubernetes.Interface, namespaces ...string) ([]ExclusionDocument, error) {
+	var documents []ExclusionDocument
 	var errs []error
 	seen := map[string]bool{}
 	for _, ns := range namespaces {
@@ -37,51 +82,37 @@ func Exclusions(ctx context.Context, client kubernetes.Interface, namespaces ...
 			continue
 		}
 		seen[ns] = true
-		found, err := namespaceExclusions(ctx, client, ns)
-		exclusions, errs = append(exclusions, found...), append(errs, err)
+		found, err := namespaceDocuments(ctx, client, ns)
+		documents, errs = append(documents, found...), append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return exclusions, nil
+	return documents, errors.Join(errs...)
 }
 
-func namespaceExclusions(ctx context.Context, client kubernetes.Interface, ns string) ([]image.Exclusion, error) {
+func namespaceDocuments(ctx context.Context, client kubernetes.Interface, ns string) ([]ExclusionDocument, error) {
 	opts := metav1.ListOptions{LabelSelector: ExclusionLabel + "=true"}
-	configMaps, err := list(ctx, subject{resource: "configmaps", namespace: ns}, opts, client.CoreV1().ConfigMaps(ns).List,
-		func(all []corev1.ConfigMap, p *corev1.ConfigMapList) []corev1.ConfigMap {
-			return append(all, p.Items...)
+	return list(ctx, subject{resource: "configmaps", namespace: ns}, opts, client.CoreV1().ConfigMaps(ns).List,
+		func(all []ExclusionDocument, p *corev1.ConfigMapList) []ExclusionDocument {
+			for i := range p.Items {
+				all = append(all, documentsOf(&p.Items[i])...)
+			}
+			return all
 		})
-	if err != nil {
-		return nil, err
-	}
-	var exclusions []image.Exclusion
-	var errs []error
-	for i := range configMaps {
-		found, err := configMapExclusions(&configMaps[i])
-		exclusions, errs = append(exclusions, found...), append(errs, err)
-	}
-	return exclusions, errors.Join(errs...)
 }
 
-func configMapExclusions(cm *corev1.ConfigMap) ([]image.Exclusion, error) {
-	documents := map[string][]byte{}
-	for key, data := range cm.Data {
-		documents[key] = []byte(data)
+func documentsOf(cm *corev1.ConfigMap) []ExclusionDocument {
+	data := map[string][]byte{}
+	for key, text := range cm.Data {
+		data[key] = []byte(text)
 	}
 	// kubectl puts a file that is not valid UTF-8 here. It is no JSON either, and parsing it is what says so.
-	maps.Copy(documents, cm.BinaryData)
-	maps.DeleteFunc(documents, func(key string, _ []byte) bool { return !strings.HasSuffix(key, exclusionKeySuffix) })
-
-	name := "configmap " + cm.Namespace + "/" + cm.Name
-	if len(documents) == 0 {
-		return nil, fmt.Errorf("reading exclusions of %s: it is labelled %s=true and no key ends in %s", name, ExclusionLabel, exclusionKeySuffix)
+	maps.Copy(data, cm.BinaryData)
+	maps.DeleteFunc(data, func(key string, _ []byte) bool { return !strings.HasSuffix(key, exclusionKeySuffix) })
+	if len(data) == 0 {
+		return []ExclusionDocument{{Namespace: cm.Namespace, ConfigMap: cm.Name}}
 	}
-	var exclusions []image.Exclusion
-	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(documents)) {
-		found, err := image.ParseExclusions(documents[key], name+" "+key)
-		exclusions, errs = append(exclusions, found...), append(errs, err)
+	var documents []ExclusionDocument
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		documents = append(documents, ExclusionDocument{Namespace: cm.Namespace, ConfigMap: cm.Name, Key: key, Data: data[key]})
 	}
-	return exclusions, errors.Join(errs...)
+	return documents
 }

@@ -84,3 +84,31 @@ func TestExclusions_FailClosedWhenTheyCannotBeListed(t *testing.T) {
 	_, err = Exclusions(t.Context(), fake.NewClientset(), "kube-system", "")
 	wantError(t, err, "a namespace is empty")
 }
+
+func TestExclusionDocuments_CanBeLintedOneByOne(t *testing.T) {
+	client := fake.NewClientset(
+		configMap("kube-system", "broken", "true", map[string]string{"a.json": "{", "b.json": `{"excluded": ["docker.io/", "nginx"]}`}),
+		configMap("kube-system", "empty", "true", nil),
+	)
+	documents, err := ExclusionDocuments(t.Context(), client, "kube-system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range documents {
+		exclusions, problems := d.Lint()
+		for _, e := range exclusions {
+			got = append(got, e.Source)
+		}
+		for _, p := range problems {
+			got = append(got, string(p.Code)+" "+p.Source)
+		}
+	}
+	want := []string{
+		"Unreadable configmap kube-system/broken a.json", "configmap kube-system/broken b.json: nginx",
+		"BadPattern configmap kube-system/broken b.json: docker.io/", "Unreadable configmap kube-system/empty",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
