@@ -83,9 +83,18 @@ func (p *Pass) Exclusions(ctx context.Context) ([]image.Exclusion, error) {
 	return append(append(image.SystemExclusions(), found...), p.Exclude...), nil
 }
 
-// Preview decides about every image on nodes and removes nothing. It fails, before anything is asked of a node, when the
-// exclusions cannot be read; otherwise as Look does.
+// Preview decides about every image on nodes and removes nothing. It fails as Gather does.
 func (p *Pass) Preview(ctx context.Context, nodes []plan.Node) (*plan.Plan, error) {
+	in, err := p.Gather(ctx, nodes)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Decide(*in), nil
+}
+
+// Gather returns everything that the decision about the images on nodes rests on. It fails, before anything is asked of a
+// node, when the exclusions cannot be read; otherwise as Look does.
+func (p *Pass) Gather(ctx context.Context, nodes []plan.Node) (*plan.Input, error) {
 	exclusions, err := p.Exclusions(ctx)
 	if err != nil {
 		return nil, err
@@ -105,7 +114,7 @@ func (p *Pass) Preview(ctx context.Context, nodes []plan.Node) (*plan.Plan, erro
 		}
 	}
 	in.Exclusions, in.Own, in.Policy = exclusions, p.Own, p.Policy
-	return plan.Decide(*in), nil
+	return in, nil
 }
 
 // fresh is how old may be what the cluster said when it is decided on.

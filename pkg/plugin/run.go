@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -20,14 +19,12 @@ import (
 // runFlags are what was typed.
 type runFlags struct {
 	*sessionFlags
-	noScan            bool
-	dryRun            bool
-	yes               bool
-	output            string
-	olderThan         *time.Duration
-	exclude           []string
-	images            []string
-	includeUnpullable bool
+	keepFlags
+	noScan bool
+	dryRun bool
+	yes    bool
+	output string
+	images []string
 }
 
 // runOptions are what runs.
@@ -90,11 +87,8 @@ func (f *runFlags) addTo(cmd *cobra.Command) {
 	flags.BoolVar(&f.noScan, "no-scan", f.noScan, "Remove every image that nothing needs, whatever vulnerabilities it has")
 	flags.BoolVar(&f.dryRun, "dry-run", f.dryRun, "Show the plan and remove nothing")
 	flags.BoolVarP(&f.yes, "yes", "y", f.yes, "Remove without asking")
-	flags.Var(ageValue{&f.olderThan}, "older-than", "Only images pulled longer ago than this, such as 0s, 72h or 7d (default 2m)")
-	flags.StringArrayVar(&f.exclude, "exclude", f.exclude, "Keep images that match this pattern. May be repeated")
+	f.keepFlags.addTo(cmd)
 	flags.StringArrayVar(&f.images, "image", f.images, "Consider only images that match this pattern. May be repeated")
-	flags.BoolVar(&f.includeUnpullable, "include-unpullable", f.includeUnpullable,
-		"Also remove images without a repository digest: imported or built on the node, they can probably not be pulled again")
 }
 
 func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string) (*runOptions, error) {
@@ -109,18 +103,13 @@ func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string)
 		return nil, rejectf("--dry-run and --yes exclude each other: give one of them")
 	}
 	o := &runOptions{sessionOptions: session, IOStreams: streams, dryRun: f.dryRun, yes: f.yes}
-	o.policy = plan.Policy{MinAge: f.olderThan, IncludeUnpullable: f.includeUnpullable}
+	if o.policy, o.exclude, err = f.keepFlags.toPolicy(); err != nil {
+		return nil, err
+	}
 	if o.format, err = outputFormat(f.output); err != nil {
 		return nil, err
 	}
 	o.interactive = (o.format == report.Table || o.format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
-	for _, text := range f.exclude {
-		pattern, err := image.ParsePattern(text)
-		if err != nil {
-			return nil, rejectf("--exclude: %w", err)
-		}
-		o.exclude = append(o.exclude, image.Exclusion{Pattern: pattern, Source: "--exclude " + text})
-	}
 	for _, text := range f.images {
 		pattern, err := image.ParsePattern(text)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,8 +53,7 @@ func newSessionFlags() *sessionFlags {
 
 func (f *sessionFlags) addTo(cmd *cobra.Command) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	f.config.AddFlags(flags)
-	flags.Lookup("namespace").Usage = "Where imageclean's pods go. It must admit pods that mount host paths (default kube-system)"
+	f.addClusterTo(flags, "Where imageclean's pods go. It must admit pods that mount host paths (default kube-system)")
 	// client-go's own time limit would cut the watches; --timeout bounds the whole command.
 	flags.Lookup("request-timeout").Hidden = true
 	flags.StringVarP(&f.selector, "selector", "l", f.selector, "Only nodes with these labels (label query, as of 'kubectl get nodes -l')")
@@ -64,6 +64,12 @@ func (f *sessionFlags) addTo(cmd *cobra.Command) {
 	flags.StringVar(&f.imagePullSecret, "image-pull-secret", f.imagePullSecret, "A secret in the namespace, when that registry asks for one")
 	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
 	cmd.Flags().AddFlagSet(flags)
+}
+
+// addClusterTo adds what commands take that go to the cluster and not to its nodes.
+func (f *sessionFlags) addClusterTo(flags *pflag.FlagSet, namespace string) {
+	f.config.AddFlags(flags)
+	flags.Lookup("namespace").Usage = namespace
 }
 
 // sessionOptions are the flags, checked.
@@ -113,9 +119,23 @@ type session struct {
 // open connects to the cluster and chooses the nodes. Nothing is created yet. keepPods says that a removal follows the
 // inventories at once. Close what it returns, whatever happened.
 func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bool) (*session, error) {
-	config, err := o.config.ToRESTConfig()
+	config, client, err := o.connect(errOut)
 	if err != nil {
-		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+		return nil, err
+	}
+	s := &session{sessionOptions: o, client: client, progress: newProgress(errOut, o.quiet)}
+	if err := s.prepare(ctx, config, keepPods); err != nil {
+		s.progress.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// connect makes a client of what the kubeconfig says.
+func (f *sessionFlags) connect(errOut io.Writer) (*rest.Config, kubernetes.Interface, error) {
+	config, err := f.config.ToRESTConfig()
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	// The API server's own fairness protects it; a limit here would only make a large cluster slow.
 	config.QPS = -1
@@ -124,14 +144,14 @@ func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bo
 	kube.Patient(config)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+		return nil, nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	s := &session{sessionOptions: o, client: client, progress: newProgress(errOut, o.quiet)}
-	if err := s.prepare(ctx, config, keepPods); err != nil {
-		s.progress.stop()
-		return nil, err
-	}
-	return s, nil
+	return config, client, nil
+}
+
+// namespaces are where exclusions are looked for.
+func (o *sessionOptions) namespaces() []string {
+	return slices.Compact([]string{metav1.NamespaceSystem, o.namespace})
 }
 
 // prepare chooses the nodes and makes their fleet.
@@ -176,7 +196,7 @@ func (o *sessionOptions) contextName() string {
 // pass is the pass over the session's nodes.
 func (s *session) pass(policy plan.Policy, exclude []image.Exclusion) *clean.Pass {
 	return &clean.Pass{
-		Client: s.client, Nodes: s.fleet, Namespaces: []string{metav1.NamespaceSystem, s.namespace},
+		Client: s.client, Nodes: s.fleet, Namespaces: s.namespaces(),
 		Exclude: exclude, Own: s.own, Policy: policy, Parallelism: s.parallelism, Observe: s.progress.observe,
 	}
 }

@@ -19,7 +19,7 @@ const APIVersion = "imageclean.sh/v1alpha1"
 // Header is what all documents begin with.
 type Header struct {
 	APIVersion string `json:"apiVersion"`
-	// Kind is "Plan" before removal, "Report" after it, "Inventory" for what list found.
+	// Kind is "Plan" before removal, "Report" after it, "Inventory" for what list found; each command's is in docs/output.md.
 	Kind string `json:"kind"`
 	Run  string `json:"run"`
 	// Context is the kubeconfig context; empty inside a cluster.
@@ -171,10 +171,7 @@ func (d *Document) record(c *Copy, o node.Outcome) {
 func document(run clean.Run, kind string, p *plan.Plan) *Document {
 	d := &Document{
 		Header: header(run, kind),
-		Policy: Policy{
-			Scan: p.Policy.Scan, Severities: p.Policy.Severities, IgnoreUnfixed: p.Policy.IgnoreUnfixed,
-			OlderThan: metav1.Duration{Duration: p.Policy.OlderThan()},
-		},
+		Policy: policyOf(p.Policy),
 		Nodes:  make([]Node, len(p.Nodes)),
 		Images: make([]Image, len(p.Images)),
 	}
@@ -200,6 +197,12 @@ func document(run clean.Run, kind string, p *plan.Plan) *Document {
 		}
 	}
 	return d
+}
+
+func policyOf(p plan.Policy) Policy {
+	return Policy{
+		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, OlderThan: metav1.Duration{Duration: p.OlderThan()},
+	}
 }
 
 func failedNode(s plan.NodeState) bool { return s == plan.NodeFailed || s == plan.NodeGone }

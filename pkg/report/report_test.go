@@ -105,10 +105,13 @@ func looked() plan.Input {
 
 func TestPrint_IsGolden(t *testing.T) {
 	documents := map[string]report.Printer{
-		"plan":      report.Plan(run, example()),
-		"report":    report.Report(run, carriedOut()),
-		"inventory": report.ListInventory(run, looked()),
-		"empty":     report.Plan(run, &plan.Plan{}),
+		"plan":           report.Plan(run, example()),
+		"report":         report.Report(run, carriedOut()),
+		"inventory":      report.ListInventory(run, looked()),
+		"empty":          report.Plan(run, &plan.Plan{}),
+		"explanation":    explained(t),
+		"exclusion-lint": linted(t),
+		"exclusion-list": listed(t),
 	}
 	for name, document := range documents {
 		for _, format := range report.Formats {
