@@ -38,10 +38,8 @@ type Pass struct {
 	Nodes  Nodes
 	// Namespaces are where exclusion ConfigMaps are looked for.
 	Namespaces []string
-	// Exclude are the exclusions of this pass alone, besides the system list and the ConfigMaps.
-	Exclude []image.Exclusion
-	Own     image.Own
-	Policy  plan.Policy
+	Own        image.Own
+	Policy     plan.Policy
 	// Parallelism is how many nodes are worked on at once.
 	Parallelism int
 	// Observe, when set, is told how the nodes come along. It may be called from several goroutines.
@@ -74,13 +72,13 @@ func (p *Pass) observe(e Event) {
 	}
 }
 
-// Exclusions are all that hold for the pass: the system list, those of the cluster's ConfigMaps and the pass's own.
+// Exclusions are all that hold for the pass: the system list, those of the cluster's ConfigMaps and the policy's own.
 func (p *Pass) Exclusions(ctx context.Context) ([]image.Exclusion, error) {
 	found, err := kube.Exclusions(ctx, p.Client, p.Namespaces...)
 	if err != nil {
 		return nil, err
 	}
-	return append(append(image.SystemExclusions(), found...), p.Exclude...), nil
+	return append(append(image.SystemExclusions(), found...), p.Policy.Exclude...), nil
 }
 
 // Preview decides about every image on nodes and removes nothing. It fails as Gather does.

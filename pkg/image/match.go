@@ -26,6 +26,19 @@ func Hits(exclusions []Exclusion, id Identity) []Hit {
 	return hits
 }
 
+// Matching returns those of the patterns that mean the image, as indices. Like Hits it takes the image's names apart only once.
+func Matching(patterns []Pattern, id Identity) []int {
+	var room [8]name
+	names := splitNames(room[:0], id)
+	var found []int
+	for i := range patterns {
+		if _, ok := patterns[i].match(id, names); ok {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
 func splitNames(names []name, id Identity) []name {
 	for _, text := range id.Names {
 		names = append(names, splitName(text))

@@ -116,9 +116,8 @@ func decideImage(in Input, img *Image, references []holder) imageReasons {
 	for _, hit := range image.Hits(in.Exclusions, img.Identity) {
 		keep(Excluded, hit.Exclusion.Source, "%q protects %s", hit.Exclusion.Pattern, hit.Matched)
 	}
-	names := func(p image.Pattern) bool { _, ok := p.Match(img.Identity); return ok }
 	if in.Policy.Listed {
-		if slices.ContainsFunc(in.Policy.List, names) {
+		if len(image.Matching(in.Policy.List, img.Identity)) > 0 {
 			r.remove = []Reason{{Code: Listed, Message: "the list names it"}}
 		} else {
 			keep(NotSelected, "", "the list does not name it")
@@ -141,7 +140,7 @@ func decideImage(in Input, img *Image, references []holder) imageReasons {
 	} else {
 		r.remove = []Reason{{Code: Unused, Message: "nothing uses it"}}
 	}
-	if len(in.Policy.Select) > 0 && !slices.ContainsFunc(in.Policy.Select, names) {
+	if len(in.Policy.Select) > 0 && len(image.Matching(in.Policy.Select, img.Identity)) == 0 {
 		keep(NotSelected, "", "the selection does not name it")
 	}
 	return r

@@ -44,6 +44,12 @@ const (
 	Listed     Code = "Listed"     // the list names it
 )
 
+// Why an image that was approved for removal is not in the plan any more, besides the reasons to keep it.
+const (
+	Absent      Code = "Absent"      // it is not on the node
+	Unavailable Code = "Unavailable" // the node could not be asked
+)
+
 // Why an image that was to be removed is still there: found by the checks right before and after the removal, or by the removal.
 const (
 	Changed       Code = "Changed"       // it has gained a name, or was pulled again, since the plan was made
@@ -93,6 +99,8 @@ type Policy struct {
 	Listed bool
 	// List has the entries of that list (image.ParseExact).
 	List []image.Pattern
+	// Exclude are the exclusions of this policy alone, besides the system list and the cluster's.
+	Exclude []image.Exclusion
 }
 
 // OlderThan is the minimum age in force.
@@ -154,6 +162,16 @@ type Plan struct {
 	Policy Policy
 	Nodes  []Node
 	Images []Image
+	// Dropped are the removals that were approved and that this plan does not have (Restrict).
+	Dropped []Drop
+}
+
+// Drop is a removal that was approved and is not carried out. Reason says why.
+type Drop struct {
+	// ID is the image's, Name what people know it by.
+	ID, Name string
+	Node     string
+	Reason   Reason
 }
 
 // Removals counts the (image, node) pairs that the plan removes.

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
@@ -20,7 +21,7 @@ func TestRestrict_RemovesOnlyWhatBothPlansRemove(t *testing.T) {
 		Nodes:      []plan.NodeInventory{inventory("node0", numbered("3")), inventory("node1", numbered("1"), numbered("3"), numbered("4"))},
 		Exclusions: []image.Exclusion{{Pattern: pattern("app:1"), Source: "new"}},
 	})
-	got, dropped := plan.Restrict(fresh, approved)
+	got := plan.Restrict(fresh, approved)
 	want := map[string]string{"1 node1": "Excluded", "3 node0": "NotSelected", "3 node1": "", "4 node1": "NotSelected"}
 	for _, img := range got.Images {
 		for _, c := range img.Copies {
@@ -35,13 +36,46 @@ func TestRestrict_RemovesOnlyWhatBothPlansRemove(t *testing.T) {
 			delete(want, key)
 		}
 	}
-	if len(want) > 0 || dropped != 2 || got.Removals() != 1 {
-		t.Errorf("missing %v, %d dropped, %d removals", want, dropped, got.Removals())
+	if len(want) > 0 || got.Removals() != 1 {
+		t.Errorf("missing %v, %d removals", want, got.Removals())
+	}
+	if dropped := texts(got); !slices.Equal(dropped, []string{"docker.io/library/app:1 node1 Excluded: new", "docker.io/library/app:2 node1 Absent: it is not on the node any more"}) {
+		t.Errorf("dropped out are %q", dropped)
 	}
 	if got.Nodes[0].ReclaimableBytes != 0 || got.Nodes[1].ReclaimableBytes != 100 {
 		t.Errorf("reclaimable are %d and %d bytes", got.Nodes[0].ReclaimableBytes, got.Nodes[1].ReclaimableBytes)
 	}
 	if fresh.Removals() != 3 {
 		t.Error("the fresh plan was changed")
+	}
+}
+
+// texts says what dropped out of a plan, and why.
+func texts(p *plan.Plan) []string {
+	var all []string
+	for _, d := range p.Dropped {
+		all = append(all, d.Name+" "+d.Node+" "+d.Reason.String())
+	}
+	return all
+}
+
+func TestRestrict_SaysWhichNodesAreNotThereAnyMore(t *testing.T) {
+	approved := plan.Decide(plan.Input{Nodes: []plan.NodeInventory{inventory("node1", stale()), inventory("node2", stale()), inventory("node3", stale())}})
+	failed := func(name string, state plan.NodeState, message string) plan.NodeInventory {
+		return plan.NodeInventory{Node: plan.Node{Name: name, State: state, Message: message}}
+	}
+	fresh := plan.Decide(plan.Input{Nodes: []plan.NodeInventory{
+		failed("node1", plan.NodeGone, "it has left the cluster"), failed("node2", plan.NodeSkipped, "its kubelet does not report it ready"),
+	}})
+	got := plan.Restrict(fresh, approved)
+	if dropped := texts(got); !slices.Equal(dropped, []string{
+		"docker.io/library/app:1 node1 Unavailable: the node is gone: it has left the cluster",
+		"docker.io/library/app:1 node2 Unavailable: the node is skipped: its kubelet does not report it ready",
+		"docker.io/library/app:1 node3 Unavailable: the node was not asked",
+	}) {
+		t.Errorf("dropped out are %q", dropped)
+	}
+	if again := plan.Restrict(fresh, got); len(again.Dropped) != 3 || again.Dropped[0] != got.Dropped[0] {
+		t.Errorf("what had dropped out is forgotten: %q", texts(again))
 	}
 }

@@ -65,7 +65,7 @@ func (o *exclusionsLintOptions) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	found, err := s.pass(plan.Policy{}, nil).Look(timed, s.nodes)
+	found, err := s.pass(plan.Policy{}).Look(timed, s.nodes)
 	if err != nil {
 		return err
 	}

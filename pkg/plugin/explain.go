@@ -19,17 +19,17 @@ import (
 type explainFlags struct {
 	*sessionFlags
 	keepFlags
-	output string
+	exclude []string
+	output  string
 }
 
 // explainOptions are what runs.
 type explainOptions struct {
 	*sessionOptions
 	genericiooptions.IOStreams
-	format  report.Format
-	asked   image.Pattern
-	policy  plan.Policy
-	exclude []image.Exclusion
+	format report.Format
+	asked  image.Pattern
+	policy plan.Policy
 }
 
 func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
@@ -59,6 +59,7 @@ func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	}
 	flags.sessionFlags.addTo(cmd)
 	flags.keepFlags.addTo(cmd)
+	addExcludeFlag(cmd, &flags.exclude)
 	addOutputFlag(cmd, &flags.output)
 	return cmd
 }
@@ -75,7 +76,8 @@ func (f *explainFlags) toOptions(streams genericiooptions.IOStreams, asked strin
 	if o.asked, err = image.ParseExact(asked); err != nil {
 		return nil, &rejectedError{err: err}
 	}
-	if o.policy, o.exclude, err = f.toPolicy(); err != nil {
+	o.policy = plan.Policy{MinAge: f.olderThan, IncludeUnpullable: f.includeUnpullable}
+	if o.policy.Exclude, err = toExclusions(f.exclude); err != nil {
 		return nil, err
 	}
 	o.format, err = outputFormat(f.output)
@@ -91,7 +93,7 @@ func (o *explainOptions) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.close(ctx, &err)
-	in, err := s.pass(o.policy, o.exclude).Gather(timed, s.nodes)
+	in, err := s.pass(o.policy).Gather(timed, s.nodes)
 	if err != nil {
 		return err
 	}

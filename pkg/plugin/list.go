@@ -63,7 +63,7 @@ func (o *listOptions) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.close(ctx, &err)
-	found, err := s.pass(plan.Policy{}, nil).Look(timed, s.nodes)
+	found, err := s.pass(plan.Policy{}).Look(timed, s.nodes)
 	if err != nil {
 		return err
 	}

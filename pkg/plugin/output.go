@@ -35,6 +35,6 @@ func outputFormat(text string) (report.Format, error) {
 // warnOfNode says on stderr when a node was not done: a table of images has no place for it.
 func warnOfNode(streams genericiooptions.IOStreams, name string, state plan.NodeState, message string) {
 	if state == plan.NodeFailed || state == plan.NodeGone {
-		fmt.Fprintf(streams.ErrOut, "warning: node %s %s: %s\n", name, state, report.Printable(message))
+		fmt.Fprintln(streams.ErrOut, report.Printable(fmt.Sprintf("warning: node %s %s: %s", name, state, message)))
 	}
 }

@@ -62,7 +62,8 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
-	root.AddCommand(newListCommand(streams), newRunCommand(streams), newExplainCommand(streams), newExclusionsCommand(streams), newVersionCommand(streams))
+	root.AddCommand(newListCommand(streams), newRunCommand(streams), newRemoveCommand(streams), newApplyCommand(streams),
+		newExplainCommand(streams), newExclusionsCommand(streams), newVersionCommand(streams))
 	rejectWithUsage(root)
 	return root
 }

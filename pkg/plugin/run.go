@@ -1,46 +1,23 @@
 package plugin
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"os"
-
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/util/templates"
 
-	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
-	"github.com/imageclean/kubectl-imageclean/pkg/plan"
-	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
 // runFlags are what was typed.
 type runFlags struct {
-	*sessionFlags
+	*removalFlags
 	keepFlags
 	noScan bool
-	dryRun bool
-	yes    bool
-	output string
 	images []string
 }
 
-// runOptions are what runs.
-type runOptions struct {
-	*sessionOptions
-	genericiooptions.IOStreams
-	dryRun, yes bool
-	// interactive is set when a person at a terminal can be asked.
-	interactive bool
-	format      report.Format
-	policy      plan.Policy
-	exclude     []image.Exclusion
-}
-
 func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	flags := &runFlags{sessionFlags: newSessionFlags()}
+	flags := &runFlags{removalFlags: newRemovalFlags()}
 	cmd := &cobra.Command{
 		Use:   "run [NODE...] --no-scan",
 		Short: "Find images that nodes no longer need, and remove them after asking",
@@ -67,13 +44,17 @@ func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			kubectl imageclean run --no-scan -l pool=ci --image 'ghcr.io/acme/*' --exclude 'ghcr.io/acme/base:*'
 
 			# The plan for a script
-			kubectl imageclean run --no-scan --dry-run -o json`),
+			kubectl imageclean run --no-scan --dry-run -o json
+
+			# A plan to have reviewed, and to carry out within a day
+			kubectl imageclean run --no-scan --dry-run --save-plan plan.json
+			kubectl imageclean apply -f plan.json`),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options, err := flags.toOptions(streams, args)
 			if err != nil {
 				return err
 			}
-			return options.Run(cmd.Context())
+			return options.run(cmd.Context(), preview)
 		},
 	}
 	flags.addTo(cmd)
@@ -81,35 +62,23 @@ func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
 }
 
 func (f *runFlags) addTo(cmd *cobra.Command) {
-	f.sessionFlags.addTo(cmd)
-	addOutputFlag(cmd, &f.output)
+	f.removalFlags.addTo(cmd)
+	f.addSavePlanTo(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.noScan, "no-scan", f.noScan, "Remove every image that nothing needs, whatever vulnerabilities it has")
-	flags.BoolVar(&f.dryRun, "dry-run", f.dryRun, "Show the plan and remove nothing")
-	flags.BoolVarP(&f.yes, "yes", "y", f.yes, "Remove without asking")
 	f.keepFlags.addTo(cmd)
 	flags.StringArrayVar(&f.images, "image", f.images, "Consider only images that match this pattern. May be repeated")
 }
 
-func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string) (*runOptions, error) {
-	session, err := f.sessionFlags.toOptions(nodes)
+func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string) (*removal, error) {
+	o, err := f.removalFlags.toOptions(streams, nodes)
 	if err != nil {
 		return nil, err
 	}
 	if !f.noScan {
 		return nil, rejectf("scanning for vulnerabilities comes in a later version; --no-scan removes every image that nothing needs")
 	}
-	if f.dryRun && f.yes {
-		return nil, rejectf("--dry-run and --yes exclude each other: give one of them")
-	}
-	o := &runOptions{sessionOptions: session, IOStreams: streams, dryRun: f.dryRun, yes: f.yes}
-	if o.policy, o.exclude, err = f.keepFlags.toPolicy(); err != nil {
-		return nil, err
-	}
-	if o.format, err = outputFormat(f.output); err != nil {
-		return nil, err
-	}
-	o.interactive = (o.format == report.Table || o.format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
+	o.policy.MinAge, o.policy.IncludeUnpullable = f.olderThan, f.includeUnpullable
 	for _, text := range f.images {
 		pattern, err := image.ParsePattern(text)
 		if err != nil {
@@ -118,105 +87,4 @@ func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string)
 		o.policy.Select = append(o.policy.Select, pattern)
 	}
 	return o, nil
-}
-
-// Run is one pass: preview, approval, removal.
-func (o *runOptions) Run(ctx context.Context) (err error) {
-	timed, cancel := o.timed(ctx)
-	defer cancel()
-	s, err := o.open(timed, o.ErrOut, o.yes)
-	if err != nil {
-		return err
-	}
-	defer s.close(ctx, &err)
-
-	pass := s.pass(o.policy, o.exclude)
-	planned, err := pass.Preview(timed, s.nodes)
-	if err != nil {
-		return err
-	}
-	s.progress.clear()
-	approved, err := o.approve(timed, s, planned)
-	if !approved || err != nil {
-		return err
-	}
-	if !o.yes {
-		if planned, err = o.recheck(timed, s, pass, planned); err != nil {
-			return err
-		}
-	}
-	result := pass.Apply(timed, planned)
-	s.progress.stop()
-	// What was done is reported also when the run was interrupted.
-	d := report.Report(s.finish(ctx), result)
-	if err := report.Print(o.Out, d, o.format); err != nil {
-		return err
-	}
-	o.warn(d)
-	about := ""
-	if d.Summary.FreedApproximate {
-		about = "about "
-	}
-	kept := d.Summary.Keep + d.Summary.Remove - d.Summary.Removed - d.Summary.Failed
-	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s%s freed\n",
-		plural(d.Summary.Removed, "image"), kept, d.Summary.Failed, about, report.Size(d.Summary.FreedBytes))
-	return outcomeErr(d.Outcome)
-}
-
-// approve shows the plan where that is asked for and says whether to go on. Without --yes it takes a person to say so.
-func (o *runOptions) approve(ctx context.Context, s *session, planned *plan.Plan) (bool, error) {
-	d := report.Plan(s.finish(ctx), planned)
-	if o.yes && d.Summary.Remove > 0 {
-		return true, nil
-	}
-	if err := report.Print(o.Out, d, o.format); err != nil {
-		return false, err
-	}
-	o.warn(d)
-	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay\n",
-		plural(d.Summary.Remove, "image"), d.Summary.Remove+d.Summary.Keep, report.Size(d.Summary.ReclaimableBytes), d.Summary.Keep)
-	switch {
-	case d.Outcome != clean.Planned:
-		if d.Summary.Remove == 0 || o.dryRun {
-			return false, outcomeErr(d.Outcome)
-		}
-	case d.Summary.Remove == 0:
-		fmt.Fprintln(o.ErrOut, "nothing to do")
-		return false, nil
-	case o.dryRun:
-		return false, nil
-	}
-	if !o.interactive {
-		return false, rejectf("nothing was removed: nobody can be asked here; --yes removes without asking, --dry-run only shows the plan")
-	}
-	// Nobody knows how long the person thinks: meanwhile no pod of ours stays on the nodes.
-	if err := s.release(ctx); err != nil {
-		return false, fmt.Errorf("cleaning up: %w", err)
-	}
-	ok, err := confirm(ctx, o.In, o.ErrOut, d)
-	if err == nil && !ok {
-		err = errors.New("not confirmed, nothing was removed")
-	}
-	return ok, err
-}
-
-func (o *runOptions) warn(d *report.Document) {
-	for _, n := range d.Nodes {
-		warnOfNode(o.IOStreams, n.Name, n.State, n.Message)
-	}
-}
-
-// recheck decides anew once a person has taken the time to read and confirm: only what both plans remove goes.
-func (o *runOptions) recheck(ctx context.Context, s *session, pass *clean.Pass, approved *plan.Plan) (*plan.Plan, error) {
-	s.fleet.KeepPods = true
-	fresh, err := pass.Preview(ctx, s.nodes)
-	if err != nil {
-		return nil, err
-	}
-	restricted, dropped := plan.Restrict(fresh, approved)
-	s.progress.clear()
-	if dropped > 0 {
-		fmt.Fprintf(o.ErrOut, "%s dropped out since the plan was shown; the report says why\n", plural(dropped, "image"))
-	}
-	return restricted, nil
 }

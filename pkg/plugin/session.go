@@ -79,6 +79,8 @@ type sessionOptions struct {
 	selector  labels.Selector
 	own       image.Own
 	namespace string
+	// nodesMayBeGone says that the nodes were there once: one that is not any more is gone, and no mistake.
+	nodesMayBeGone bool
 }
 
 func (f *sessionFlags) toOptions(nodes []string) (*sessionOptions, error) {
@@ -161,11 +163,11 @@ func (s *session) prepare(ctx context.Context, config *rest.Config, keepPods boo
 	if s.run.ClusterUID, err = kube.ClusterUID(ctx, client); err != nil {
 		return err
 	}
-	nodes, skips, err := nodeexec.Select(ctx, client, o.nodes, o.selector, o.runtimeSocket)
+	nodes, skips, gone, err := s.choose(ctx)
 	if err != nil {
 		return err
 	}
-	if len(nodes)+len(skips) == 0 {
+	if len(nodes)+len(skips)+len(gone) == 0 {
 		s.progress.say("no node matches the selector %q", o.selector)
 	}
 	for _, n := range nodes {
@@ -175,11 +177,29 @@ func (s *session) prepare(ctx context.Context, config *rest.Config, keepPods boo
 		s.nodes = append(s.nodes, plan.Node{Name: skip.Node, Runtime: skip.Runtime, State: plan.NodeSkipped, Reason: skip.Reason, Message: skip.Message})
 		s.progress.say("node %s is skipped (%s): %s", skip.Node, skip.Reason, skip.Message)
 	}
+	for _, name := range gone {
+		s.nodes = append(s.nodes, plan.Node{Name: name, State: plan.NodeGone, Reason: "NodeGone", Message: "it has left the cluster since the plan was made"})
+	}
 	s.fleet, err = nodeexec.NewFleet(ctx, nodeexec.Config{
 		Client: client, REST: config, Namespace: o.namespace, Run: s.run.ID, ImagePullSecret: o.imagePullSecret,
 		Image: version.Image(o.registry, "node"), KeepPods: keepPods, Deadline: o.timeout, Progress: s.progress.waiting,
 	}, nodes)
 	return err
+}
+
+// choose lists the nodes that were asked for: those to work on, those to skip, and those that are gone.
+func (s *session) choose(ctx context.Context) (nodes []nodeexec.Node, skips []nodeexec.Skip, gone []string, err error) {
+	nodes, skips, err = nodeexec.Select(ctx, s.client, s.sessionOptions.nodes, s.selector, s.runtimeSocket)
+	var unknown *nodeexec.UnknownNodeError
+	if !s.nodesMayBeGone || !errors.As(err, &unknown) {
+		return nodes, skips, nil, err
+	}
+	there := slices.DeleteFunc(slices.Clone(s.sessionOptions.nodes), func(name string) bool { return slices.Contains(unknown.Names, name) })
+	if len(there) == 0 { // no name would mean all nodes
+		return nil, nil, unknown.Names, nil
+	}
+	nodes, skips, err = nodeexec.Select(ctx, s.client, there, s.selector, s.runtimeSocket)
+	return nodes, skips, unknown.Names, err
 }
 
 func (o *sessionOptions) contextName() string {
@@ -194,10 +214,10 @@ func (o *sessionOptions) contextName() string {
 }
 
 // pass is the pass over the session's nodes.
-func (s *session) pass(policy plan.Policy, exclude []image.Exclusion) *clean.Pass {
+func (s *session) pass(policy plan.Policy) *clean.Pass {
 	return &clean.Pass{
 		Client: s.client, Nodes: s.fleet, Namespaces: s.namespaces(),
-		Exclude: exclude, Own: s.own, Policy: policy, Parallelism: s.parallelism, Observe: s.progress.observe,
+		Own: s.own, Policy: policy, Parallelism: s.parallelism, Observe: s.progress.observe,
 	}
 }
 

@@ -5,8 +5,6 @@ package report
 import (
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
@@ -35,18 +33,12 @@ type Header struct {
 // Document is a plan, or the report of a plan that was carried out.
 type Document struct {
 	Header
-	Policy  Policy  `json:"policy"`
-	Nodes   []Node  `json:"nodes"`
-	Images  []Image `json:"images"`
-	Summary Summary `json:"summary"`
-}
-
-// Policy is what the plan was decided by.
-type Policy struct {
-	Scan          bool            `json:"scan"`
-	Severities    []scan.Severity `json:"severities,omitempty"`
-	IgnoreUnfixed bool            `json:"ignoreUnfixed"`
-	OlderThan     metav1.Duration `json:"olderThan"`
+	Policy Policy  `json:"policy"`
+	Nodes  []Node  `json:"nodes"`
+	Images []Image `json:"images"`
+	// Dropped are the removals of an earlier plan that this one no longer has.
+	Dropped []Dropped `json:"dropped"`
+	Summary Summary   `json:"summary"`
 }
 
 // Node is one node of a document.
@@ -91,6 +83,14 @@ type Reason struct {
 	Code    plan.Code `json:"code"`
 	Message string    `json:"message"`
 	Source  string    `json:"source,omitempty"`
+}
+
+// Dropped is an image on one node that was approved for removal and that is not removed.
+type Dropped struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Node string `json:"node"`
+	Reason
 }
 
 // Summary counts. Remove, Keep, Removed and Failed count (image, node) pairs, Images distinct IDs.
@@ -170,10 +170,11 @@ func (d *Document) record(c *Copy, o node.Outcome) {
 
 func document(run clean.Run, kind string, p *plan.Plan) *Document {
 	d := &Document{
-		Header: header(run, kind),
-		Policy: policyOf(p.Policy),
-		Nodes:  make([]Node, len(p.Nodes)),
-		Images: make([]Image, len(p.Images)),
+		Header:  header(run, kind),
+		Policy:  policyOf(p.Policy),
+		Nodes:   make([]Node, len(p.Nodes)),
+		Images:  make([]Image, len(p.Images)),
+		Dropped: make([]Dropped, len(p.Dropped)),
 	}
 	d.Summary.Nodes, d.Summary.Images = len(p.Nodes), len(p.Images)
 	for i, n := range p.Nodes {
@@ -196,13 +197,10 @@ func document(run clean.Run, kind string, p *plan.Plan) *Document {
 			}
 		}
 	}
-	return d
-}
-
-func policyOf(p plan.Policy) Policy {
-	return Policy{
-		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, OlderThan: metav1.Duration{Duration: p.OlderThan()},
+	for i, drop := range p.Dropped {
+		d.Dropped[i] = Dropped{ID: drop.ID, Name: drop.Name, Node: drop.Node, Reason: Reason(drop.Reason)}
 	}
+	return d
 }
 
 func failedNode(s plan.NodeState) bool { return s == plan.NodeFailed || s == plan.NodeGone }

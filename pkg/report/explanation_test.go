@@ -33,7 +33,7 @@ func linted(t *testing.T) *report.ExclusionLint {
 	return report.LintExclusions(run, written, unread, looked())
 }
 
-func listed(t *testing.T) *report.ExclusionList {
+func listedExclusions(t *testing.T) *report.ExclusionList {
 	t.Helper()
 	written, unread := exclusions(t, `{"excluded": ["nginx", "ghcr.io/"]}`)
 	return report.ListExclusions("lab", []string{"kube-system", "tools"}, append(image.SystemExclusions()[:2], written...), unread)

@@ -64,7 +64,7 @@ func Print(w io.Writer, document Printer, format Format) error {
 		}
 		return nil
 	case Table, Wide:
-		return printers.NewTablePrinter(printers.PrintOptions{Wide: format == Wide}).PrintObj(document.table(), w)
+		return printers.NewTablePrinter(printers.PrintOptions{Wide: format == Wide}).PrintObj(printable(document.table()), w)
 	}
 	return fmt.Errorf("output format %q is not one of %v", format, Formats)
 }
@@ -77,6 +77,16 @@ func Printable(text string) string {
 		}
 		return -1
 	}, text)
+}
+
+// printable makes each cell one line of what a terminal prints and does not act on.
+func printable(t *metav1.Table) *metav1.Table {
+	for _, row := range t.Rows {
+		for i, cell := range row.Cells {
+			row.Cells[i] = strings.Join(strings.Fields(Printable(fmt.Sprint(cell))), " ")
+		}
+	}
+	return t
 }
 
 func columns(names, wide []string) []metav1.TableColumnDefinition {
@@ -97,7 +107,7 @@ func (d *Document) table() *metav1.Table {
 	var removed, kept []metav1.TableRow
 	for i := range d.Images {
 		img := &d.Images[i]
-		for _, copies := range alike(img.Nodes) {
+		for _, copies := range alike(slices.DeleteFunc(slices.Clone(img.Nodes), d.beside)) {
 			row := metav1.TableRow{Cells: []any{
 				img.display, nodeNames(copies), Size(img.SizeBytes), d.age(copies), d.verb(copies[0]), plan.Reason(copies[0].Reasons[0]).String(),
 				img.ID, allReasons(copies[0].Reasons),
@@ -111,6 +121,43 @@ func (d *Document) table() *metav1.Table {
 	}
 	t.Rows = slices.Concat(removed, kept)
 	return t
+}
+
+// beside says whether a copy is beside the point: of an explicit list a person wants to see what it names.
+func (d *Document) beside(c Copy) bool {
+	return d.Policy.Listed && slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Code == plan.NotSelected })
+}
+
+// Shown counts the (image, node) pairs that a table shows.
+func (d *Document) Shown() int {
+	n := 0
+	for _, img := range d.Images {
+		for _, c := range img.Nodes {
+			if !d.beside(c) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// DroppedLines say what dropped out and why, a line for each image and reason.
+func (d *Document) DroppedLines() []string {
+	type line struct{ id, reason string }
+	var order []line
+	name, nodes := map[line]string{}, map[line][]string{}
+	for _, dropped := range d.Dropped {
+		at := line{dropped.ID, plan.Reason(dropped.Reason).String()}
+		if nodes[at] == nil {
+			order = append(order, at)
+		}
+		name[at], nodes[at] = dropped.Name, append(nodes[at], dropped.Node)
+	}
+	var lines []string
+	for _, at := range order {
+		lines = append(lines, fmt.Sprintf("%s on %s: %s", name[at], few(nodes[at]), at.reason))
+	}
+	return lines
 }
 
 func (d *Document) verbColumn() string {
@@ -160,16 +207,20 @@ func alike(copies []Copy) [][]Copy {
 	return groups
 }
 
-// nodeNames names a few nodes and counts more.
 func nodeNames(copies []Copy) string {
-	const most = 3
 	var names []string
-	for _, c := range copies[:min(len(copies), most)] {
+	for _, c := range copies {
 		names = append(names, c.Name)
 	}
-	text := strings.Join(names, ",")
-	if len(copies) > most {
-		text += fmt.Sprintf(",+%d", len(copies)-most)
+	return few(names)
+}
+
+// few names a few nodes and counts more.
+func few(names []string) string {
+	const most = 3
+	text := strings.Join(names[:min(len(names), most)], ",")
+	if len(names) > most {
+		text += fmt.Sprintf(",+%d", len(names)-most)
 	}
 	return text
 }

@@ -6,9 +6,12 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
@@ -88,6 +91,27 @@ func carriedOut() *clean.Result {
 	}}
 }
 
+// listed is decided by a list that names one of three images; of an earlier plan a removal has dropped out on two nodes.
+func listed() *plan.Plan {
+	p := example()
+	entry, err := image.ParseExact("ghcr.io/acme/web:old")
+	if err != nil {
+		panic(err)
+	}
+	age := 72 * time.Hour
+	p.Policy = plan.Policy{Listed: true, List: []image.Pattern{entry}, MinAge: &age, Exclude: []image.Exclusion{{Pattern: entry, Source: "--exclude"}}}
+	p.Images[0].Copies[0].Reasons = append(slices.Clone(p.Images[0].Copies[0].Reasons), plan.Reason{Code: plan.NotSelected, Message: "the list does not name it"})
+	p.Images[0].Copies[1] = plan.Copy{Node: 1, Decision: plan.Keep, Reasons: []plan.Reason{{Code: plan.NotSelected, Message: "the list does not name it"}}}
+	p.Images[1].Copies[0].Reasons = []plan.Reason{{Code: plan.Listed, Message: "the list names it"}}
+	p.Images[1].Copies[1] = plan.Copy{Node: 1, Decision: plan.Keep, Reasons: []plan.Reason{{Code: plan.InUse, Message: "used by container shop/web-1 (web), running"}}}
+	p.Images[2].Copies[0].Reasons = []plan.Reason{{Code: plan.NotSelected, Message: "the list does not name it"}}
+	absent := plan.Reason{Code: plan.Absent, Message: "it is not on the node any more"}
+	p.Dropped = []plan.Drop{
+		{ID: id("e"), Name: "ghcr.io/acme/api:v1", Node: "node1", Reason: absent}, {ID: id("e"), Name: "ghcr.io/acme/api:v1", Node: "node2", Reason: absent},
+	}
+	return p
+}
+
 // looked is what a look at two nodes found: one image that is used on one of them, one that is pinned; a third node failed.
 func looked() plan.Input {
 	pulled := noon.Add(-40 * 24 * time.Hour)
@@ -111,7 +135,8 @@ func TestPrint_IsGolden(t *testing.T) {
 		"empty":          report.Plan(run, &plan.Plan{}),
 		"explanation":    explained(t),
 		"exclusion-lint": linted(t),
-		"exclusion-list": listed(t),
+		"exclusion-list": listedExclusions(t),
+		"listed":         report.Plan(run, listed()),
 	}
 	for name, document := range documents {
 		for _, format := range report.Formats {
@@ -175,6 +200,47 @@ func TestOutcome_FollowsFromNodesAndImages(t *testing.T) {
 		r := clean.Result{Plan: &plan.Plan{}, Nodes: test.nodes}
 		if got := r.Outcome(); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+func TestShown_LeavesOutWhatAListDoesNotName(t *testing.T) {
+	if all, named := report.Plan(run, example()).Shown(), report.Plan(run, listed()).Shown(); all != 5 || named != 2 {
+		t.Errorf("%d and %d are shown, want 5 and 2", all, named)
+	}
+}
+
+func TestDroppedLines_TellNodesTogether(t *testing.T) {
+	want := []string{"ghcr.io/acme/api:v1 on node1,node2: Absent: it is not on the node any more"}
+	if got := report.Plan(run, listed()).DroppedLines(); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestPrint_TakesNothingToTheTerminalThatItWouldActOn puts what a terminal acts on wherever text from elsewhere is printed.
+func TestPrint_TakesNothingToTheTerminalThatItWouldActOn(t *testing.T) {
+	const evil = "\x1b[2J\u009b31m\x9b\x07\r\u202e"
+	p := listed()
+	p.Images[1].Names = []string{"docker.io/" + evil + "web:1"}
+	p.Images[1].Copies[0].Reasons = []plan.Reason{{Code: plan.Excluded, Message: evil, Source: "a" + evil + "\nb"}}
+	p.Nodes[0].Name += evil
+	p.Dropped[0].Name, p.Dropped[0].Reason.Message = evil, evil
+	inventory := looked()
+	inventory.Nodes[0].Name = evil
+	inventory.Nodes[0].Inventory.Images[0].Names = []string{"docker.io/" + evil + "web:1"}
+	inventory.Nodes[0].Inventory.Uses[0].By = evil
+	for _, document := range []report.Printer{report.Plan(run, p), report.ListInventory(run, inventory)} {
+		for _, format := range []report.Format{report.Table, report.Wide, report.Name} {
+			var out bytes.Buffer
+			if err := report.Print(&out, document, format); err != nil {
+				t.Fatal(err)
+			}
+			if at := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); at >= 0 || !utf8.Valid(out.Bytes()) {
+				t.Errorf("-o %s prints %q", format, out.String())
+			}
+			if format != report.Name && strings.Count(out.String(), "\n") > 8 {
+				t.Errorf("-o %s prints more lines than rows: %s", format, out.String())
+			}
 		}
 	}
 }

@@ -1,0 +1,221 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
+)
+
+// removalFlags are what every command that removes images takes.
+type removalFlags struct {
+	*sessionFlags
+	dryRun, yes bool
+	output      string
+	exclude     []string
+	savePlan    string
+}
+
+func newRemovalFlags() *removalFlags { return &removalFlags{sessionFlags: newSessionFlags()} }
+
+func (f *removalFlags) addTo(cmd *cobra.Command) {
+	f.sessionFlags.addTo(cmd)
+	addOutputFlag(cmd, &f.output)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.dryRun, "dry-run", f.dryRun, "Show the plan and remove nothing")
+	flags.BoolVarP(&f.yes, "yes", "y", f.yes, "Remove without asking")
+	addExcludeFlag(cmd, &f.exclude)
+}
+
+func (f *removalFlags) addSavePlanTo(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.savePlan, "save-plan", f.savePlan, "Also write the plan to this file, for 'kubectl imageclean apply'")
+}
+
+// removal is what run, remove and apply have in common: a plan, the approval of a person or of --yes, and its execution.
+type removal struct {
+	*sessionOptions
+	genericiooptions.IOStreams
+	dryRun, yes bool
+	// interactive is set when a person at a terminal can be asked.
+	interactive bool
+	format      report.Format
+	// policy has the exclusions of --exclude; each command adds what it is told.
+	policy   plan.Policy
+	savePlan string
+}
+
+func (f *removalFlags) toOptions(streams genericiooptions.IOStreams, nodes []string) (*removal, error) {
+	session, err := f.sessionFlags.toOptions(nodes)
+	if err != nil {
+		return nil, err
+	}
+	if f.dryRun && f.yes {
+		return nil, rejectf("--dry-run and --yes exclude each other: give one of them")
+	}
+	o := &removal{sessionOptions: session, IOStreams: streams, dryRun: f.dryRun, yes: f.yes, savePlan: f.savePlan}
+	if o.format, err = outputFormat(f.output); err != nil {
+		return nil, err
+	}
+	if f.savePlan != "" {
+		if err := checkSavePath(f.savePlan); err != nil {
+			return nil, rejectf("--save-plan: %w", err)
+		}
+	}
+	o.interactive = (o.format == report.Table || o.format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
+	o.policy.Exclude, err = toExclusions(f.exclude)
+	return o, err
+}
+
+// planner makes the plan that is to be approved. It is called again when a person has taken the time to approve.
+type planner func(ctx context.Context, s *session, pass *clean.Pass) (*plan.Plan, error)
+
+// preview is the planner of a command that has nothing to add to the pass.
+func preview(ctx context.Context, s *session, pass *clean.Pass) (*plan.Plan, error) {
+	return pass.Preview(ctx, s.nodes)
+}
+
+// run is one pass: plan, approval, removal.
+func (o *removal) run(ctx context.Context, make planner) (err error) {
+	timed, cancel := o.timed(ctx)
+	defer cancel()
+	s, err := o.open(timed, o.ErrOut, o.yes)
+	if err != nil {
+		return err
+	}
+	defer s.close(ctx, &err)
+
+	pass := s.pass(o.policy)
+	planned, err := make(timed, s, pass)
+	if err != nil {
+		return err
+	}
+	s.progress.clear()
+	approved, err := o.approve(timed, s, planned)
+	if !approved || err != nil {
+		return err
+	}
+	if !o.yes {
+		if planned, err = o.recheck(timed, s, pass, planned); err != nil {
+			return err
+		}
+	}
+	result := pass.Apply(timed, planned)
+	s.progress.stop()
+	// What was done is reported also when the run was interrupted.
+	d := report.Report(s.finish(ctx), result)
+	if err := report.Print(o.Out, d, o.format); err != nil {
+		return err
+	}
+	o.warn(d)
+	about := ""
+	if d.Summary.FreedApproximate {
+		about = "about "
+	}
+	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s%s freed\n", plural(d.Summary.Removed, "image"),
+		d.Shown()-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, about, report.Size(d.Summary.FreedBytes))
+	return outcomeErr(d.Outcome)
+}
+
+// approve shows the plan where that is asked for and says whether to go on. Without --yes it takes a person to say so.
+func (o *removal) approve(ctx context.Context, s *session, planned *plan.Plan) (bool, error) {
+	d := report.Plan(s.finish(ctx), planned)
+	if err := o.save(d); err != nil {
+		return false, err
+	}
+	if o.yes && d.Summary.Remove > 0 {
+		return true, nil
+	}
+	if err := report.Print(o.Out, d, o.format); err != nil {
+		return false, err
+	}
+	o.warn(d)
+	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay\n",
+		plural(d.Summary.Remove, "image"), d.Shown(), report.Size(d.Summary.ReclaimableBytes), d.Shown()-d.Summary.Remove)
+	switch {
+	case d.Outcome != clean.Planned:
+		if d.Summary.Remove == 0 || o.dryRun {
+			return false, outcomeErr(d.Outcome)
+		}
+	case d.Summary.Remove == 0:
+		fmt.Fprintln(o.ErrOut, "nothing to do")
+		return false, nil
+	case o.dryRun:
+		return false, nil
+	}
+	if !o.interactive {
+		return false, rejectf("nothing was removed: nobody can be asked here; --yes removes without asking, --dry-run only shows the plan")
+	}
+	// Nobody knows how long the person thinks: meanwhile no pod of ours stays on the nodes.
+	if err := s.release(ctx); err != nil {
+		return false, fmt.Errorf("cleaning up: %w", err)
+	}
+	ok, err := confirm(ctx, o.In, o.ErrOut, d)
+	if err == nil && !ok {
+		err = errors.New("not confirmed, nothing was removed")
+	}
+	return ok, err
+}
+
+// save writes the plan to the file of --save-plan.
+func (o *removal) save(d *report.Document) error {
+	if o.savePlan == "" {
+		return nil
+	}
+	err := writeWhole(o.savePlan, func(w io.Writer) error { return report.Print(w, d, report.JSON) })
+	if err != nil {
+		return fmt.Errorf("saving the plan, nothing was removed: %w", err)
+	}
+	o.say("the plan is saved: kubectl imageclean apply -f %s", o.savePlan)
+	return nil
+}
+
+// recheck decides anew once a person has taken the time to read and confirm: only what both plans remove goes.
+func (o *removal) recheck(ctx context.Context, s *session, pass *clean.Pass, approved *plan.Plan) (*plan.Plan, error) {
+	s.fleet.KeepPods = true
+	fresh, err := preview(ctx, s, pass)
+	if err != nil {
+		return nil, err
+	}
+	restricted := plan.Restrict(fresh, approved)
+	s.progress.clear()
+	o.tellDropped(restricted, len(approved.Dropped))
+	return restricted, nil
+}
+
+// mostDropped is how many lines say what dropped out; -o json has them all.
+const mostDropped = 50
+
+// tellDropped says what dropped out of an approved plan, but for what was told before.
+func (o *removal) tellDropped(p *plan.Plan, told int) {
+	d := report.Plan(clean.Run{}, &plan.Plan{Nodes: p.Nodes, Dropped: p.Dropped[told:]})
+	if len(d.Dropped) == 0 {
+		return
+	}
+	o.say("%s dropped out since the plan was made:", plural(len(d.Dropped), "image"))
+	lines := d.DroppedLines()
+	for _, line := range lines[:min(len(lines), mostDropped)] {
+		o.say("  %s", line)
+	}
+	if more := len(lines) - mostDropped; more > 0 {
+		o.say("  and %d more, which -o json names", more)
+	}
+}
+
+func (o *removal) warn(d *report.Document) {
+	for _, n := range d.Nodes {
+		warnOfNode(o.IOStreams, n.Name, n.State, n.Message)
+	}
+}
+
+// say tells a person something, in one line.
+func (o *removal) say(format string, args ...any) {
+	fmt.Fprintln(o.ErrOut, report.Printable(fmt.Sprintf(format, args...)))
+}
