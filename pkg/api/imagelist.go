@@ -22,10 +22,10 @@ const MaxImages = 5000
 // ImageList names images to remove from all nodes. In a cluster it has no namespace.
 type ImageList struct {
 	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
+	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	Spec   ImageListSpec   `json:"spec,omitempty"`
-	Status ImageListStatus `json:"status,omitempty"`
+	Spec   ImageListSpec   `json:"spec"`
+	Status ImageListStatus `json:"status,omitzero"`
 }
 
 // ImageListSpec is what an ImageList asks for.

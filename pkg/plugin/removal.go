@@ -83,7 +83,7 @@ func preview(ctx context.Context, s *session, pass *clean.Pass) (*plan.Plan, err
 }
 
 // run is one pass: plan, approval, removal.
-func (o *removal) run(ctx context.Context, make planner) (err error) {
+func (o *removal) run(ctx context.Context, decide planner) (err error) {
 	timed, cancel := o.timed(ctx)
 	defer cancel()
 	s, err := o.open(timed, o.ErrOut, o.yes)
@@ -93,7 +93,7 @@ func (o *removal) run(ctx context.Context, make planner) (err error) {
 	defer s.close(ctx, &err)
 
 	pass := s.pass(o.policy)
-	planned, err := make(timed, s, pass)
+	planned, err := decide(timed, s, pass)
 	if err != nil {
 		return err
 	}
