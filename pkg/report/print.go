@@ -58,7 +58,7 @@ func Print(w io.Writer, document Printer, format Format) error {
 		return err
 	case Name:
 		for _, name := range document.names() {
-			if _, err := fmt.Fprintln(w, Printable(name)); err != nil {
+			if _, err := fmt.Fprintln(w, line(name)); err != nil {
 				return err
 			}
 		}
@@ -79,11 +79,14 @@ func Printable(text string) string {
 	}, text)
 }
 
+// line is Printable for text that must not make a line of its own.
+func line(text string) string { return strings.Join(strings.Fields(Printable(text)), " ") }
+
 // printable makes each cell one line of what a terminal prints and does not act on.
 func printable(t *metav1.Table) *metav1.Table {
 	for _, row := range t.Rows {
 		for i, cell := range row.Cells {
-			row.Cells[i] = strings.Join(strings.Fields(Printable(fmt.Sprint(cell))), " ")
+			row.Cells[i] = line(fmt.Sprint(cell))
 		}
 	}
 	return t
@@ -143,11 +146,11 @@ func (d *Document) Shown() int {
 
 // DroppedLines say what dropped out and why, a line for each image and reason.
 func (d *Document) DroppedLines() []string {
-	type line struct{ id, reason string }
-	var order []line
-	name, nodes := map[line]string{}, map[line][]string{}
+	type group struct{ id, reason string }
+	var order []group
+	name, nodes := map[group]string{}, map[group][]string{}
 	for _, dropped := range d.Dropped {
-		at := line{dropped.ID, plan.Reason(dropped.Reason).String()}
+		at := group{dropped.ID, plan.Reason(dropped.Reason).String()}
 		if nodes[at] == nil {
 			order = append(order, at)
 		}
@@ -155,7 +158,7 @@ func (d *Document) DroppedLines() []string {
 	}
 	var lines []string
 	for _, at := range order {
-		lines = append(lines, fmt.Sprintf("%s on %s: %s", name[at], few(nodes[at]), at.reason))
+		lines = append(lines, line(fmt.Sprintf("%s on %s: %s", name[at], few(nodes[at]), at.reason)))
 	}
 	return lines
 }

@@ -221,7 +221,7 @@ func TestDroppedLines_TellNodesTogether(t *testing.T) {
 func TestPrint_TakesNothingToTheTerminalThatItWouldActOn(t *testing.T) {
 	const evil = "\x1b[2J\u009b31m\x9b\x07\r\u202e"
 	p := listed()
-	p.Images[1].Names = []string{"docker.io/" + evil + "web:1"}
+	p.Images[1].Names = []string{"docker.io/" + evil + "\nweb:1"}
 	p.Images[1].Copies[0].Reasons = []plan.Reason{{Code: plan.Excluded, Message: evil, Source: "a" + evil + "\nb"}}
 	p.Nodes[0].Name += evil
 	p.Dropped[0].Name, p.Dropped[0].Reason.Message = evil, evil
@@ -229,17 +229,21 @@ func TestPrint_TakesNothingToTheTerminalThatItWouldActOn(t *testing.T) {
 	inventory.Nodes[0].Name = evil
 	inventory.Nodes[0].Inventory.Images[0].Names = []string{"docker.io/" + evil + "web:1"}
 	inventory.Nodes[0].Inventory.Uses[0].By = evil
-	for _, document := range []report.Printer{report.Plan(run, p), report.ListInventory(run, inventory)} {
+	for _, test := range []struct {
+		document    report.Printer
+		rows, names int
+	}{{report.Plan(run, p), 2, 1}, {report.ListInventory(run, inventory), 3, 2}} {
+		want := map[report.Format]int{report.Table: 1 + test.rows, report.Wide: 1 + test.rows, report.Name: test.names}
 		for _, format := range []report.Format{report.Table, report.Wide, report.Name} {
 			var out bytes.Buffer
-			if err := report.Print(&out, document, format); err != nil {
+			if err := report.Print(&out, test.document, format); err != nil {
 				t.Fatal(err)
 			}
 			if at := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); at >= 0 || !utf8.Valid(out.Bytes()) {
 				t.Errorf("-o %s prints %q", format, out.String())
 			}
-			if format != report.Name && strings.Count(out.String(), "\n") > 8 {
-				t.Errorf("-o %s prints more lines than rows: %s", format, out.String())
+			if lines := strings.Count(out.String(), "\n"); lines != want[format] {
+				t.Errorf("-o %s prints %d lines, want %d: %s", format, lines, want[format], out.String())
 			}
 		}
 	}
