@@ -138,7 +138,7 @@ func (f *Fleet) start(ctx context.Context, n Node, job string) (*corev1.Pod, err
 	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n), metav1.CreateOptions{})
 	// A create whose answer was lost is tried again by the transport. The name is this run's alone.
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return nil, fmt.Errorf("creating job %s/%s: %w", f.Namespace, job, err)
+		return nil, withGrant(fmt.Errorf("creating job %s/%s: %w", f.Namespace, job, err), "create", "jobs")
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
 	defer cancel()
@@ -167,7 +167,7 @@ func (f *Fleet) extend(ctx context.Context, job string) error {
 	}
 	_, err = f.Client.BatchV1().Jobs(f.Namespace).Patch(ctx, job, types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
-		return fmt.Errorf("extending the deadline of job %s/%s: %w", f.Namespace, job, err)
+		return withGrant(fmt.Errorf("extending the deadline of job %s/%s: %w", f.Namespace, job, err), "patch", "jobs")
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func explain(name, doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s on node %q: %w", doing, name, err)
+	return fmt.Errorf("%s on node %q: %w", doing, name, withExecGrant(err))
 }
 
 // Release ends every pod of the fleet and waits until they are gone. Asked something afterwards, a node gets a new one.
@@ -207,7 +207,7 @@ func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
 	}
 	err := f.Client.BatchV1().Jobs(f.Namespace).Delete(ctx, job.name, metav1.DeleteOptions{PropagationPolicy: &policy})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting job %s/%s: %w", f.Namespace, job.name, err)
+		return withGrant(fmt.Errorf("deleting job %s/%s: %w", f.Namespace, job.name, err), "delete", "jobs")
 	}
 	if ended {
 		err = f.Client.CoreV1().Pods(f.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
@@ -246,7 +246,7 @@ func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
 	left := 0
 	jobs, err := f.Client.BatchV1().Jobs(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
 	if err != nil {
-		return 0, fmt.Errorf("checking that no job is left: %w", err)
+		return 0, withGrant(fmt.Errorf("checking that no job is left: %w", err), "list", "jobs")
 	}
 	for i := range jobs.Items {
 		if job == "" || jobs.Items[i].Name == job {
@@ -255,7 +255,7 @@ func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
 	}
 	pods, err := f.Client.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
 	if err != nil {
-		return 0, fmt.Errorf("checking that no pod is left: %w", err)
+		return 0, withGrant(fmt.Errorf("checking that no pod is left: %w", err), "list", "pods")
 	}
 	for i := range pods.Items {
 		if job == "" || pods.Items[i].Labels[batchv1.JobNameLabel] == job {

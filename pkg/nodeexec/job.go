@@ -53,7 +53,7 @@ func jobName(node, run string) string {
 // job is the Job that puts a pod of ours on a node.
 func (c *Config) job(n Node) *batchv1.Job {
 	labels := map[string]string{
-		AppLabel: AppName, "app.kubernetes.io/managed-by": "kubectl-imageclean", RunLabel: c.Run, TypeLabel: typeManual,
+		AppLabel: AppName, managedByLabel: managedBy, RunLabel: c.Run, TypeLabel: typeManual,
 		// Injected side-cars would keep the pod alive and give it a network identity.
 		"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "kuma.io/sidecar-injection": "disabled",
 	}

@@ -26,6 +26,8 @@ type Node struct {
 	Sockets []string
 	// DiskPressure is set when the kubelet admits critical pods only.
 	DiskPressure bool
+	// Unsupported says why its platform will not have our pods, where that is known beforehand.
+	Unsupported string
 }
 
 // Skip is a node left out on purpose.
@@ -73,7 +75,10 @@ func Select(ctx context.Context, client kubernetes.Interface, names []string, se
 				Message: fmt.Sprintf("where the runtime %q listens is not known; --runtime-socket says it", version)})
 			continue
 		}
-		nodes = append(nodes, Node{Name: n.Name, Runtime: version, Sockets: sockets, DiskPressure: condition(n, corev1.NodeDiskPressure) == corev1.ConditionTrue})
+		nodes = append(nodes, Node{
+			Name: n.Name, Runtime: version, Sockets: sockets, DiskPressure: condition(n, corev1.NodeDiskPressure) == corev1.ConditionTrue,
+			Unsupported: unsupported(n),
+		})
 	}
 	return nodes, skips, nil
 }
@@ -92,7 +97,7 @@ func listNodes(ctx context.Context, client kubernetes.Interface, selector labels
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing nodes: %w", err)
+		return nil, withGrant(fmt.Errorf("listing nodes: %w", err), "list", "nodes")
 	}
 	slices.SortFunc(nodes, func(a, b corev1.Node) int { return strings.Compare(a.Name, b.Name) })
 	return nodes, nil
@@ -133,6 +138,14 @@ func skipReason(n *corev1.Node) (reason, message string) {
 		return "NotReady", "its kubelet does not report it ready"
 	}
 	return "", ""
+}
+
+// unsupported knows the nodes of GKE Autopilot, which admits no pod with a host path: GKE names them "gk3-…", others "gke-…".
+func unsupported(n *corev1.Node) string {
+	if strings.HasPrefix(n.Name, "gk3-") && strings.Contains(n.Status.NodeInfo.KubeletVersion, "-gke.") {
+		return "GKE Autopilot admits no pods with host paths"
+	}
+	return ""
 }
 
 func condition(n *corev1.Node, kind corev1.NodeConditionType) corev1.ConditionStatus {

@@ -27,8 +27,12 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, d *report.Documen
 	if d.Context != "" && (nodes > 1 || d.Summary.Remove > manyImages) {
 		word = d.Context
 	}
-	fmt.Fprintf(out, "\nRemove %s from %s? Type %q to do so: ",
-		plural(d.Summary.Remove, "image"), plural(nodes, "node"), report.Printable(word))
+	return typed(ctx, in, out, word, fmt.Sprintf("Remove %s from %s?", plural(d.Summary.Remove, "image"), plural(nodes, "node")))
+}
+
+// typed asks and says whether the word was typed.
+func typed(ctx context.Context, in io.Reader, out io.Writer, word, question string) (bool, error) {
+	fmt.Fprintf(out, "\n%s Type %q to do so: ", question, report.Printable(word))
 	line := make(chan string, 1)
 	go func() {
 		text, err := bufio.NewReader(in).ReadString('\n')

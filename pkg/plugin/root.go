@@ -63,7 +63,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	root.AddCommand(newListCommand(streams), newRunCommand(streams), newRemoveCommand(streams), newApplyCommand(streams),
-		newExplainCommand(streams), newExclusionsCommand(streams), newVersionCommand(streams))
+		newExplainCommand(streams), newExclusionsCommand(streams), newCheckCommand(streams), newCleanupCommand(streams), newVersionCommand(streams))
 	rejectWithUsage(root)
 	return root
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,8 @@ import (
 const (
 	cleanupTimeout = 30 * time.Second
 	cleanupPerNode = 100 * time.Millisecond
+	// sweepTimeout bounds the sweep after earlier runs, which goes on beside the run.
+	sweepTimeout = 10 * time.Second
 )
 
 // sessionFlags are what every command that goes to the nodes takes.
@@ -52,18 +55,24 @@ func newSessionFlags() *sessionFlags {
 }
 
 func (f *sessionFlags) addTo(cmd *cobra.Command) {
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	f.addClusterTo(flags, "Where imageclean's pods go. It must admit pods that mount host paths (default kube-system)")
-	// client-go's own time limit would cut the watches; --timeout bounds the whole command.
-	flags.Lookup("request-timeout").Hidden = true
+	flags := f.connectionFlags()
 	flags.StringVarP(&f.selector, "selector", "l", f.selector, "Only nodes with these labels (label query, as of 'kubectl get nodes -l')")
-	flags.DurationVar(&f.timeout, "timeout", f.timeout, "How long it may take altogether")
 	flags.BoolVarP(&f.quiet, "quiet", "q", f.quiet, "Show no progress")
 	flags.IntVar(&f.parallelism, "parallelism", f.parallelism, "How many nodes to work on at once")
 	flags.StringVar(&f.registry, "registry", f.registry, "Where imageclean's own images are pulled from")
 	flags.StringVar(&f.imagePullSecret, "image-pull-secret", f.imagePullSecret, "A secret in the namespace, when that registry asks for one")
 	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
 	cmd.Flags().AddFlagSet(flags)
+}
+
+// connectionFlags are those of every command that goes to nodes, or to what is left on them.
+func (f *sessionFlags) connectionFlags() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.addClusterTo(flags, "Where imageclean's pods go. It must admit pods that mount host paths (default kube-system)")
+	// client-go's own time limit would cut the watches; --timeout bounds the whole command.
+	flags.Lookup("request-timeout").Hidden = true
+	flags.DurationVar(&f.timeout, "timeout", f.timeout, "How long it may take altogether")
+	return flags
 }
 
 // addClusterTo adds what commands take that go to the cluster and not to its nodes.
@@ -116,6 +125,8 @@ type session struct {
 	run      clean.Run
 	// nodes are all nodes of the pass, the skipped ones among them.
 	nodes []plan.Node
+	// sweep takes away what earlier runs left, meanwhile.
+	sweep sync.WaitGroup
 }
 
 // open connects to the cluster and chooses the nodes. Nothing is created yet. keepPods says that a removal follows the
@@ -133,7 +144,7 @@ func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bo
 	return s, nil
 }
 
-// connect makes a client of what the kubeconfig says.
+// connect returns a client for the cluster that the flags mean. It asks the cluster nothing.
 func (f *sessionFlags) connect(errOut io.Writer) (*rest.Config, kubernetes.Interface, error) {
 	config, err := f.config.ToRESTConfig()
 	if err != nil {
@@ -159,7 +170,7 @@ func (o *sessionOptions) namespaces() []string {
 // prepare chooses the nodes and makes their fleet.
 func (s *session) prepare(ctx context.Context, config *rest.Config, keepPods bool) (err error) {
 	o, client := s.sessionOptions, s.client
-	s.run = clean.Run{ID: rand.String(5), StartedAt: time.Now().UTC(), Context: o.contextName()}
+	s.run = o.newRun()
 	if s.run.ClusterUID, err = kube.ClusterUID(ctx, client); err != nil {
 		return err
 	}
@@ -180,11 +191,26 @@ func (s *session) prepare(ctx context.Context, config *rest.Config, keepPods boo
 	for _, name := range gone {
 		s.nodes = append(s.nodes, plan.Node{Name: name, State: plan.NodeGone, Reason: "NodeGone", Message: "it has left the cluster since the plan was made"})
 	}
-	s.fleet, err = nodeexec.NewFleet(ctx, nodeexec.Config{
-		Client: client, REST: config, Namespace: o.namespace, Run: s.run.ID, ImagePullSecret: o.imagePullSecret,
-		Image: version.Image(o.registry, "node"), KeepPods: keepPods, Deadline: o.timeout, Progress: s.progress.waiting,
-	}, nodes)
-	return err
+	if s.fleet, err = nodeexec.NewFleet(ctx, s.fleetConfig(config, keepPods), nodes); err != nil {
+		return err
+	}
+	s.sweep.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+		defer cancel()
+		_ = nodeexec.Sweep(ctx, client, o.namespace) // what cannot be swept now, the next run or cleanup sweeps
+	})
+	return nil
+}
+
+func (o *sessionOptions) newRun() clean.Run {
+	return clean.Run{ID: rand.String(5), StartedAt: time.Now().UTC(), Context: o.contextName()}
+}
+
+func (s *session) fleetConfig(config *rest.Config, keepPods bool) nodeexec.Config {
+	return nodeexec.Config{
+		Client: s.client, REST: config, Namespace: s.namespace, Run: s.run.ID, ImagePullSecret: s.imagePullSecret,
+		Image: version.Image(s.registry, "node"), KeepPods: keepPods, Deadline: s.timeout, Progress: s.progress.waiting,
+	}
 }
 
 // choose lists the nodes that were asked for: those to work on, those to skip, and those that are gone.
@@ -237,6 +263,7 @@ func (s *session) cleanup(ctx context.Context) (context.Context, context.CancelF
 // close ends the session and adds to err what could not be cleaned up.
 func (s *session) close(ctx context.Context, err *error) {
 	s.progress.stop()
+	s.sweep.Wait()
 	ctx, cancel := s.cleanup(ctx)
 	defer cancel()
 	if closeErr := s.fleet.Close(ctx); closeErr != nil {
@@ -251,7 +278,13 @@ func (o *sessionOptions) timed(ctx context.Context) (context.Context, context.Ca
 
 // finish stamps the run with how it ended.
 func (s *session) finish(ctx context.Context) clean.Run {
-	s.run.FinishedAt = time.Now().UTC()
-	s.run.Interrupted = errors.Is(ctx.Err(), context.Canceled)
+	s.run = stamped(ctx, s.run)
 	return s.run
+}
+
+// stamped is the run with how it ended.
+func stamped(ctx context.Context, run clean.Run) clean.Run {
+	run.FinishedAt = time.Now().UTC()
+	run.Interrupted = errors.Is(ctx.Err(), context.Canceled)
+	return run
 }

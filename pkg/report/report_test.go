@@ -137,6 +137,8 @@ func TestPrint_IsGolden(t *testing.T) {
 		"exclusion-lint": linted(t),
 		"exclusion-list": listedExclusions(t),
 		"listed":         report.Plan(run, listed()),
+		"check":          report.NewCheck(run, checked()),
+		"leftovers":      report.NewLeftovers(run, leftBehind()),
 	}
 	for name, document := range documents {
 		for _, format := range report.Formats {
