@@ -219,8 +219,11 @@ type RefusedError struct{ Message string }
 
 func (e *RefusedError) Error() string {
 	text := "the cluster refused the pod: " + e.Message
-	if strings.Contains(e.Message, "violates PodSecurity") {
+	switch {
+	case strings.Contains(e.Message, "violates PodSecurity"):
 		text += "; use a namespace that admits host paths (-n), or label this one pod-security.kubernetes.io/enforce=privileged"
+	case strings.Contains(e.Message, "exceeded quota"), strings.Contains(e.Message, " usage per "):
+		text += "; use a namespace with room for the pods (-n), or make room in this one"
 	}
 	return text
 }
