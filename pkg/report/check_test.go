@@ -1,8 +1,11 @@
 package report_test
 
 import (
+	"slices"
+	"testing"
 	"time"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
@@ -28,4 +31,37 @@ func leftBehind() []report.Leftover {
 	failed.Message = `it is marked for deletion and goes when node "node1", which is not ready, returns or is deleted`
 	kept.Name, kept.Run, kept.State, kept.Outcome, kept.Message = "eraser-node1-bbbbb", "bbbbb", "active", report.LeftoverKept, "a run may be at work with it"
 	return []report.Leftover{one, failed, kept}
+}
+
+func TestNewCheck_FailsWhenAnyCheckDid(t *testing.T) {
+	all := checked()
+	if got := report.NewCheck(run, all).Outcome; got != clean.AllFailed {
+		t.Errorf("with a failed check it is %s", got)
+	}
+	good := slices.DeleteFunc(all, func(f report.Finding) bool { return f.State == report.CheckFailed })
+	if got := report.NewCheck(run, good).Outcome; got != clean.Done {
+		t.Errorf("with warnings and skipped nodes only it is %s", got)
+	}
+}
+
+func TestNewLeftovers_SaysHowItCameOut(t *testing.T) {
+	for want, outcomes := range map[clean.Outcome][]string{
+		clean.Planned:   {"", report.LeftoverKept},
+		clean.Done:      {report.LeftoverDeleted, report.LeftoverKept},
+		clean.Partial:   {report.LeftoverDeleted, report.LeftoverFailed},
+		clean.AllFailed: {report.LeftoverFailed, report.LeftoverKept},
+	} {
+		var list []report.Leftover
+		for _, outcome := range outcomes {
+			list = append(list, report.Leftover{Outcome: outcome})
+		}
+		if got := report.NewLeftovers(run, list).Outcome; got != want {
+			t.Errorf("%q: %s, want %s", outcomes, got, want)
+		}
+	}
+	interrupted := run
+	interrupted.Interrupted = true
+	if got := report.NewLeftovers(interrupted, nil).Outcome; got != clean.Interrupted {
+		t.Errorf("interrupted: %s", got)
+	}
 }
