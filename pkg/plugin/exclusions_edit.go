@@ -130,8 +130,7 @@ func (o *editOptions) remove(ctx context.Context) error {
 		return err
 	}
 	err = editor.Remove(ctx, o.patterns)
-	var missing *kube.MissingError
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*kube.MissingError](err); ok {
 		return errors.Join(err, o.elsewhere(ctx, client, missing.Patterns))
 	}
 	if err != nil {
