@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
@@ -126,11 +127,16 @@ func TestProgress_IsSilentWhenAskedToBe(t *testing.T) {
 
 func TestCommands_HaveHelpWithExamples(t *testing.T) {
 	root := NewCommand(genericiooptions.NewTestIOStreamsDiscard())
-	for _, cmd := range root.Commands() {
-		if cmd.Short == "" || cmd.Example == "" || !strings.Contains(cmd.Example, "kubectl imageclean "+cmd.Name()) {
-			t.Errorf("%s: short %q, example %q", cmd.Name(), cmd.Short, cmd.Example)
+	var all func(*cobra.Command)
+	all = func(parent *cobra.Command) {
+		for _, cmd := range parent.Commands() {
+			if cmd.Short == "" || cmd.Example == "" || !strings.Contains(cmd.Example, cmd.CommandPath()) {
+				t.Errorf("%s: short %q, example %q", cmd.CommandPath(), cmd.Short, cmd.Example)
+			}
+			all(cmd)
 		}
 	}
+	all(root)
 	if len(root.Commands()) < 3 {
 		t.Errorf("there are %d commands", len(root.Commands()))
 	}

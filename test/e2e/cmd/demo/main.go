@@ -53,6 +53,8 @@ func run(ctx context.Context) error {
 	for _, step := range []struct{ what, command string }{
 		{"the images on the nodes, and what uses them", "kubectl imageclean list"},
 		{"what would go, and why the rest stays", "kubectl imageclean run --no-scan --dry-run " + age},
+		{"why one image goes, and why an exclusion does not keep it", "kubectl imageclean explain docker.io/shop/web:1.8 --exclude docker.io/shop " + age},
+		{"are the exclusions in order", "kubectl imageclean exclusions lint"},
 		{"remove it (--yes stands for the person who would be asked)", "kubectl imageclean run --no-scan --yes " + age},
 		{"again: there is nothing left to do", "kubectl imageclean run --no-scan --yes -q " + age},
 	} {
