@@ -103,7 +103,7 @@ func (o *exclusionsListOptions) Run(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("%s: %s", p.Source, p.Message))
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("%s cannot be read, and nothing is removed until they are mended:\n%w", plural(len(errs), "exclusion"), errors.Join(errs...))
+		return fmt.Errorf("these exclusions cannot be read, and nothing is removed until they are mended:\n%w", errors.Join(errs...))
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (o *explainOptions) summarize(e *report.Explanation) {
 		if len(img.Names) > 1 {
 			also = " (" + strings.Join(img.Names, ", ") + ")"
 		}
-		fmt.Fprintf(o.ErrOut, "\n%s%s: 'run --no-scan' would remove it from %d of the %s that have it\n",
+		fmt.Fprintf(o.ErrOut, "\n%s%s: 'run --no-scan' would remove it from %d of %s\n",
 			img.ID, report.Printable(also), removed, plural(len(img.Nodes), "node"))
 	}
 }
