@@ -184,37 +184,14 @@ func addExclusions(t *testing.T, name, document string) func() {
 	}
 }
 
-// TestRun_AsksAPersonAtATerminal types at the prompt, in a terminal that script(1) makes.
+// TestRun_AsksAPersonAtATerminal types at the prompt.
 func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 	lay(t)
 	node := bed.Nodes()[0]
 	command := "../../bin/kubectl-imageclean run --no-scan " + age + " --image " + scene.Stale[0] + " " + node
-	// ask runs it, does what happens while the person thinks, types, and returns what it said.
 	ask := func(meanwhile func(), typed string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		// Where CI is set nobody is asked.
-		cmd := exec.CommandContext(ctx, "env", "-u", "CI", "script", "-qec", command, "/dev/null")
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out output
-		cmd.Stdout = &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for !contains(out.String(), "to do so: ") && ctx.Err() == nil {
-			time.Sleep(5 * time.Millisecond)
-		}
-		// While the person thinks, nothing of ours is on the nodes.
-		wantNothingAlive(t)
-		meanwhile()
-		if _, err := stdin.Write([]byte(typed)); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
-		return out.String()
+		t.Helper()
+		return askAtTerminal(t, command, meanwhile, typed)
 	}
 	nothing := func() {}
 	if said := ask(nothing, "no\n"); !contains(said, "not confirmed") || !slices.Contains(imageNames(t, node), scene.Stale[0]) {
@@ -233,4 +210,34 @@ func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 		t.Errorf("after a yes it says %q", said)
 	}
 	wantNothingLeft(t)
+}
+
+// askAtTerminal runs a command in a terminal that script(1) makes, does what happens while the person thinks, types, and returns
+// what the command said.
+func askAtTerminal(t *testing.T, command string, meanwhile func(), typed string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// Where CI is set nobody is asked.
+	cmd := exec.CommandContext(ctx, "env", "-u", "CI", "script", "-qec", command, "/dev/null")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out output
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for !contains(out.String(), "to do so: ") && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	// While the person thinks, nothing of ours is on the nodes.
+	wantNothingAlive(t)
+	meanwhile()
+	if _, err := stdin.Write([]byte(typed)); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	return out.String()
 }
