@@ -59,8 +59,11 @@ type runtime interface {
 	records(ctx context.Context) ([]record, error)
 	disk(ctx context.Context) (node.Disk, error)
 	gauge(ctx context.Context, ids []string) (gauge, error)
-	// undo prepares for images to be put back after their removal; nil where the runtime has no way to do that.
-	undo(ctx context.Context, images []storedImage) (undo, error)
+	// undo prepares for images to be put back after their removal; nil where the runtime has no way to do that. run is whose
+	// removal it is.
+	undo(ctx context.Context, run string, images []storedImage) (undo, error)
+	// forget lets go of what earlier attempts of the run's had held on to when they broke.
+	forget(ctx context.Context, run string) error
 	// remove deletes an image with all its names. Only remover.destroy may call it.
 	remove(ctx context.Context, handle string) error
 }

@@ -64,7 +64,7 @@ func dial(ctx context.Context, socket string) (*cri, error) {
 	defer cancel()
 	version, err := c.runtimeService.Version(ctx, &criapi.VersionRequest{})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connecting to the container runtime at %s: %w", socket, err), conn.Close())
+		return nil, errors.Join(fmt.Errorf("connecting to the container runtime at %s: %w: %w", socket, node.ErrNoRuntime, err), conn.Close())
 	}
 	c.name, c.version = version.GetRuntimeName(), version.GetRuntimeVersion()
 	if c.name == "containerd" {

@@ -107,7 +107,9 @@ func (f *fake) remove(ctx context.Context, handle string) error {
 	return ctx.Err()
 }
 
-func (f *fake) undo(_ context.Context, images []storedImage) (undo, error) {
+func (f *fake) forget(context.Context, string) error { return nil }
+
+func (f *fake) undo(_ context.Context, _ string, images []storedImage) (undo, error) {
 	if f.noUndo {
 		return nil, nil
 	}

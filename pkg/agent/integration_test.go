@@ -248,6 +248,19 @@ func TestContainerd_PutsBackWhatIsNeededAfterAll(t *testing.T) {
 	n.container(pod, config, "app", n.ids["stale"])
 }
 
+func TestContainerd_ForgetsWhatAnAttemptThatBrokeHadHeld(t *testing.T) {
+	n := startNode(t)
+	for _, run := range []string{"eraser-node1-aaaaa", "eraser-node1-bbbbb"} {
+		_, err := n.cri.undo(t.Context(), run, []storedImage{{Image: n.survey()["stale"]}})
+		check(t, err)
+	}
+	check(t, n.cri.forget(t.Context(), runOf("kube-system/eraser-node1-aaaaa-x2k4p")))
+	leases := n.ctr("leases", "ls", "-q")
+	if strings.Contains(leases, "aaaaa") || !strings.Contains(leases, "bbbbb") {
+		t.Errorf("the leases are %q", leases)
+	}
+}
+
 func TestContainerd_PutsBackEverythingWhenNobodyAnswers(t *testing.T) {
 	n := startNode(t)
 	answer, _, err := runAsking(t.Context(), n.cri, node.RemoveRequest{Targets: []node.Target{n.target("stale")}},

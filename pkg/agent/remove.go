@@ -23,8 +23,10 @@ type remover struct {
 	log     *Log
 	send    func(node.Result) error
 	// ask sends the driver an Ask and returns what it replies.
-	ask     func(context.Context, node.Ask) ([]node.Wanted, error)
-	memory  *memory
+	ask    func(context.Context, node.Ask) ([]node.Wanted, error)
+	memory *memory
+	// run is whose removal it is, on this node.
+	run     string
 	records []record
 	wanted  []node.Wanted
 	// sandboxes are the images that the runtime's configuration names.
@@ -46,6 +48,11 @@ func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) erro
 		ids = append(ids, target.ID)
 	}
 	r.wanted = request.Wanted
+	if request.Again {
+		if err := r.runtime.forget(ctx, r.run); err != nil {
+			return err
+		}
+	}
 	if err := r.list(ctx); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
@@ -78,7 +79,7 @@ func Remove(ctx context.Context, config Config) error {
 			}
 		}
 		return withRuntime(ctx, config, func(rt runtime) error {
-			r := &remover{runtime: rt, log: config.Log, send: send, ask: ask, memory: memory}
+			r := &remover{runtime: rt, log: config.Log, send: send, ask: ask, memory: memory, run: runOf(config.Pod)}
 			return r.carryOut(ctx, request)
 		})
 	})
@@ -86,6 +87,15 @@ func Remove(ctx context.Context, config Config) error {
 		err = Release(ctx, config.Lease)
 	}
 	return err
+}
+
+// runOf is the pod's name without what tells the pods of one Job apart: a run that has to ask again may do so by another pod.
+func runOf(pod string) string {
+	_, name, _ := strings.Cut(pod, "/")
+	if at := strings.LastIndexByte(name, '-'); at > 0 {
+		return name[:at]
+	}
+	return name
 }
 
 func withRuntime(ctx context.Context, config Config, use func(runtime) error) error {

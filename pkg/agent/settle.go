@@ -22,7 +22,7 @@ func (r *remover) removeForGood(ctx context.Context, doomed map[int]*storedImage
 	}
 	// Whatever ends the verb from here on, what was begun is brought to an end.
 	whole := context.WithoutCancel(ctx)
-	undo, err := r.runtime.undo(whole, images)
+	undo, err := r.runtime.undo(whole, r.run, images)
 	if err != nil {
 		return err
 	}

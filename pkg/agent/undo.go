@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
@@ -25,7 +26,7 @@ const (
 )
 
 // undo puts images back by their records in containerd. A lease keeps the blobs and layers meanwhile.
-func (c *cri) undo(ctx context.Context, images []storedImage) (undo, error) {
+func (c *cri) undo(ctx context.Context, run string, images []storedImage) (undo, error) {
 	if c.containerd == nil {
 		return nil, nil
 	}
@@ -33,7 +34,7 @@ func (c *cri) undo(ctx context.Context, images []storedImage) (undo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing containerd's image records: %w", err)
 	}
-	u := &containerdUndo{cri: c, lease: undoPrefix + rand.Text(), records: recordsOf(images, answer.GetImages())}
+	u := &containerdUndo{cri: c, lease: leasesOf(run) + rand.Text(), records: recordsOf(images, answer.GetImages())}
 	expires := time.Now().Add(undoExpiry).UTC().Format(time.RFC3339)
 	_, err = c.containerd.leases.Create(in(ctx, criNamespace), &leasesapi.CreateRequest{ID: u.lease, Labels: map[string]string{labelExpires: expires}})
 	if err != nil {
@@ -48,6 +49,28 @@ func (c *cri) undo(ctx context.Context, images []storedImage) (undo, error) {
 		}
 	}
 	return u, nil
+}
+
+// leasesOf is what the names of a run's leases on this node begin with.
+func leasesOf(run string) string { return undoPrefix + run + "-" }
+
+// forget deletes the run's leases.
+func (c *cri) forget(ctx context.Context, run string) error {
+	if c.containerd == nil || run == "" {
+		return nil
+	}
+	answer, err := c.containerd.leases.List(in(ctx, criNamespace), &leasesapi.ListRequest{})
+	if err != nil {
+		return fmt.Errorf("listing containerd's leases: %w", err)
+	}
+	for _, lease := range answer.GetLeases() {
+		if strings.HasPrefix(lease.GetID(), leasesOf(run)) {
+			if err := (&containerdUndo{cri: c, lease: lease.GetID()}).letGo(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // recordsOf returns by image ID all of containerd's records that make up the images: those with their names, and any other

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -71,7 +72,7 @@ func unavailable(response *http.Response) bool {
 // again says whether a request may be sent once more after it failed with err, or was not answered for want of a server.
 func again(request *http.Request, err error) bool {
 	switch {
-	case request.Header.Get("Upgrade") != "": // a stream: who asked for it knows how to go on
+	case strings.HasSuffix(request.URL.Path, "/exec"): // a stream: who asked for it knows how to go on
 		return false
 	case utilnet.IsConnectionRefused(err): // it was never sent
 		return true

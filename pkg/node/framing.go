@@ -161,31 +161,38 @@ func (w *Writer) End(verb string, err error) error {
 	defer w.mu.Unlock()
 	if err != nil {
 		l := line{Error: err.Error()}
-		if errors.Is(err, ErrWrongRuntime) {
-			l.Code = codeWrongRuntime
+		for code, is := range errorCodes {
+			if errors.Is(err, is) {
+				l.Code = code
+			}
 		}
 		return w.encoder.Encode(l)
 	}
 	return w.encoder.Encode(endLine{End: verb, Count: w.count})
 }
 
-// ErrWrongRuntime says that a socket is not that of the runtime which the node's kubelet uses. It survives the way to the driver.
-var ErrWrongRuntime = errors.New("not the kubelet's runtime")
+// What a driver can do something about survives the way to it.
+var (
+	// ErrWrongRuntime says that a socket is not that of the runtime which the node's kubelet uses.
+	ErrWrongRuntime = errors.New("not the kubelet's runtime")
+	// ErrNoRuntime says that nothing answers at the socket. A pod keeps the socket of a runtime that has restarted since: the next
+	// pod has the new one.
+	ErrNoRuntime = errors.New("no answer from the container runtime")
 
-const codeWrongRuntime = "WrongRuntime"
+	errorCodes = map[string]error{"WrongRuntime": ErrWrongRuntime, "NoRuntime": ErrNoRuntime}
+)
 
 // RemoteError is what a verb on the node said of its own failure.
 type RemoteError struct {
 	Message string
-	code    string
+	// Code is that of ErrWrongRuntime or ErrNoRuntime, or empty.
+	Code string
 }
 
 func (e *RemoteError) Error() string { return e.Message }
 
-// Is finds ErrWrongRuntime.
-func (e *RemoteError) Is(target error) bool {
-	return target == ErrWrongRuntime && e.code == codeWrongRuntime
-}
+// Is finds ErrWrongRuntime and ErrNoRuntime.
+func (e *RemoteError) Is(target error) bool { return target != nil && errorCodes[e.Code] == target }
 
 // readLine reads a line of an answer, and no more of it than maxLine. The line is valid until the next call.
 func readLine(r *bufio.Reader) ([]byte, error) {
@@ -228,7 +235,7 @@ func ReadAnswer[T any](r io.Reader, verb string, each func(T) error, alive func(
 		switch {
 		case l.Heartbeat:
 		case l.Error != "":
-			return &RemoteError{Message: l.Error, code: l.Code}
+			return &RemoteError{Message: l.Error, Code: l.Code}
 		case l.End != "":
 			if l.End != verb || l.Count != count {
 				return fmt.Errorf("%s: the node ended %q after %d items, %d arrived: %w", verb, l.End, l.Count, count, ErrTruncated)

@@ -15,8 +15,9 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
-// How long a step is tried again. A stream that breaks comes back when the API server does, which takes a minute at most where
-// that can be waited for at all; a runtime that fails mostly does so again.
+// How long a step is tried again. A stream that breaks comes back when the API server does, and a runtime that is away when it has
+// restarted, which takes a minute at most where that can be waited for at all; a runtime that answers with an error mostly does
+// so again.
 const (
 	streamPatience  = time.Minute
 	runtimePatience = 10 * time.Second
@@ -33,6 +34,7 @@ func (f *Fleet) attempt(ctx context.Context, name string, do func() error) error
 			return err
 		}
 		if f.otherwise(name, err) {
+			f.discard(name)
 			continue
 		}
 		if f.gone(ctx, name) {
@@ -44,6 +46,9 @@ func (f *Fleet) attempt(ctx context.Context, name string, do func() error) error
 		}
 		if time.Since(failing) >= patience(err) {
 			return err
+		}
+		if errors.Is(err, node.ErrNoRuntime) {
+			f.discard(name) // its socket is that of a runtime that is no more
 		}
 		f.say(name, fmt.Sprintf("%v; trying again", err))
 		select {
@@ -63,7 +68,7 @@ func patience(err error) time.Duration {
 	case errors.Is(err, node.ErrWrongRuntime):
 		return 0
 	}
-	if _, ok := errors.AsType[*node.RemoteError](step.Err); ok {
+	if _, ok := errors.AsType[*node.RemoteError](step.Err); ok && !errors.Is(err, node.ErrNoRuntime) {
 		return runtimePatience
 	}
 	return streamPatience

@@ -57,6 +57,7 @@ func TestAttempt_TriesAgainWhatMayPass(t *testing.T) {
 		"a stream that was cut":    {errs: []error{cut, cut}, done: 3},
 		"a stream that stays cut":  {errs: many(cut), fails: true, atLeast: streamPatience},
 		"a runtime that restarts":  {errs: []error{remote, remote}, done: 3},
+		"a runtime that is away":   {errs: many(&ExecError{Err: &node.RemoteError{Code: "NoRuntime"}}), fails: true, atLeast: streamPatience},
 		"a runtime that is broken": {errs: many(remote), fails: true, atLeast: runtimePatience},
 		"a refusal":                {errs: []error{&RefusedError{Message: "no"}}, done: 1, fails: true},
 		"a missing permission":     {errs: []error{&ExecError{Verb: "inventory", Err: forbidden}}, done: 1, fails: true},

@@ -26,7 +26,9 @@ type ExecError struct {
 }
 
 func (e *ExecError) Error() string {
-	if text := strings.TrimSpace(e.Stderr); text != "" {
+	// A verb that could say why it failed says so on stderr as well.
+	_, told := errors.AsType[*node.RemoteError](e.Err)
+	if text := strings.TrimSpace(e.Stderr); text != "" && !told {
 		return fmt.Sprintf("%s: %v: %s", e.Verb, e.Err, text)
 	}
 	return fmt.Sprintf("%s: %v", e.Verb, e.Err)

@@ -97,10 +97,11 @@ func (f *Fleet) Remove(
 
 // job is a Job that was created.
 type job struct {
-	name   string
-	socket string
+	name string
 	// ended is set once the pod's container has ended from inside.
 	ended bool
+	// useless is set when the pod may run, and the node has to be asked by another.
+	useless bool
 }
 
 // pod returns the node's running pod. It is made when there is none yet, or none any more: a pod ends by itself when it is
@@ -114,8 +115,7 @@ func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 		return nil, fmt.Errorf("node %q is not part of this run", name)
 	}
 	if known != nil {
-		// It may run and be of no use: another socket is to be tried then.
-		if pod := f.board.pod(known.name); pod != nil && !known.ended && pod.Status.Phase == corev1.PodRunning && known.socket == n.Sockets[0] {
+		if pod := f.board.pod(known.name); pod != nil && !known.ended && !known.useless && pod.Status.Phase == corev1.PodRunning {
 			return pod, nil
 		}
 		if err := f.releaseJob(ctx, known); err != nil {
@@ -126,7 +126,7 @@ func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 		}
 		f.board.forget(known.name)
 	}
-	made := &job{name: jobName(name, f.Run), socket: n.Sockets[0]}
+	made := &job{name: jobName(name, f.Run)}
 	f.mu.Lock()
 	f.jobs[name] = made
 	f.mu.Unlock()
@@ -156,6 +156,15 @@ func (f *Fleet) ended(name string) {
 	defer f.mu.Unlock()
 	if job := f.jobs[name]; job != nil {
 		job.ended = true
+	}
+}
+
+// discard has the node asked by another pod from now on.
+func (f *Fleet) discard(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if job := f.jobs[name]; job != nil {
+		job.useless = true
 	}
 }
 

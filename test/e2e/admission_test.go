@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,16 +13,6 @@ import (
 
 	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
 )
-
-// eventually waits until something is so.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come about in a minute that ", what)
-		}
-	}
-}
 
 // configureKubelet gives a node's kubelet these settings until the test ends.
 func configureKubelet(t *testing.T, node string, settings map[string]any) {

@@ -95,7 +95,12 @@ type result struct {
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.code, r.stdout, r.stderr)
+	const most = 6 << 10
+	stdout := r.stdout
+	if len(stdout) > most {
+		stdout = stdout[:most/2] + "\n…\n" + stdout[len(stdout)-most/2:]
+	}
+	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.code, stdout, r.stderr)
 }
 
 // imageclean runs the plugin without a terminal.
@@ -292,14 +297,8 @@ func wantNothingAlive(t *testing.T) {
 			t.Errorf("left on %s: %s", node, line)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), "ps", "-eo", "pid,args").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "/imageclean-node") {
-			t.Errorf("left on the nodes: process %s", strings.TrimSpace(line))
-		}
+	for _, process := range ourProcesses(t) {
+		t.Errorf("left on the nodes: process %s", process)
 	}
 }
 
@@ -334,4 +333,20 @@ func ctrLines(t *testing.T, node, part string, args ...string) []string {
 		}
 	}
 	return found
+}
+
+// eventually waits a minute at most until something is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	within(t, time.Minute, what, is)
+}
+
+// within waits until something is so.
+func within(t *testing.T, patience time.Duration, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it did not come about in %s that %s", patience.Round(time.Second), what)
+		}
+	}
 }
