@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,6 +137,12 @@ func (o *output) String() string {
 
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
+	return startWith(t, nil, args...)
+}
+
+// startWith starts the plugin with something on its standard input.
+func startWith(t *testing.T, stdin io.Reader, args ...string) *running {
+	t.Helper()
 	path, err := filepath.Abs("../../bin/kubectl-imageclean")
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +150,7 @@ func start(t *testing.T, args ...string) *running {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	r := &running{t: t, cmd: exec.CommandContext(ctx, path, args...)}
-	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
+	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, &r.stdout, &r.stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
