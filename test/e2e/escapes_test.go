@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -21,9 +23,14 @@ func TestOutput_IsHarmlessWhateverThingsAreCalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.Contexts[evil] = config.Contexts[config.CurrentContext]
+	config.Contexts["EVIL"] = config.Contexts[config.CurrentContext]
+	text, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, kubeconfig); err != nil {
+	text = bytes.ReplaceAll(text, []byte("EVIL"), []byte(`"\e[2J\u009b31m\a\u202e"`)) // evil, as YAML spells it
+	if err := os.WriteFile(kubeconfig, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	in := []string{"--kubeconfig", kubeconfig, "--context", evil, first}
