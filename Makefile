@@ -24,7 +24,8 @@ ALL_MODULES  := $(patsubst %/,%,$(dir $(wildcard go.mod tools/*/go.mod test/*/go
 # The race detector needs a C compiler and its headers, which a bare machine lacks.
 RACE = $(shell echo '\#include <stdlib.h>' | $$(go env CC) -E - >/dev/null 2>&1 && echo -race)
 
-E2E_TESTS   = go -C test/e2e test -count=1 -timeout 60m ./... && ./test/agent-on-containerds && go -C test/cluster test -count=1 ./...
+# Without package names go test shows what the tests print, such as what the race came to.
+E2E_TESTS   = go -C test/e2e test -count=1 -timeout 60m && ./test/agent-on-containerds && go -C test/cluster test -count=1 ./...
 TESTCLUSTER = go -C test/cluster run ./cmd/testcluster
 NODES ?= 2
 FUZZTIME ?= 1m
