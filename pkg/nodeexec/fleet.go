@@ -186,7 +186,7 @@ func explain(name, doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s on node %q: %w", doing, name, withExecGrant(err))
+	return fmt.Errorf("%s on node %q: %w", doing, name, withGrant(err, "create", "pods/exec"))
 }
 
 // Release ends every pod of the fleet and waits until they are gone. Asked something afterwards, a node gets a new one.

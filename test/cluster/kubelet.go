@@ -19,23 +19,26 @@ func (c *Cluster) ConfigureKubelet(ctx context.Context, node string, settings ma
 		return ErrUnsupported
 	}
 	path := filepath.Join(configDir(node), "kubelet.yaml")
-	usual, err := usualConfig(path)
+	text, err := usualConfig(path)
+	if err == nil && len(settings) > 0 {
+		text, err = overlay(text, settings)
+	}
 	if err != nil {
 		return fmt.Errorf("reading the configuration of the kubelet on %s: %w", node, err)
-	}
-	config := map[string]any{}
-	if err := yaml.Unmarshal(usual, &config); err != nil {
-		return fmt.Errorf("reading the configuration of the kubelet on %s: %w", node, err)
-	}
-	maps.Copy(config, settings)
-	text, err := yaml.Marshal(config)
-	if err != nil {
-		return err
 	}
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return err
 	}
 	return c.Restart(ctx, "kubelet/"+node)
+}
+
+func overlay(document []byte, settings map[string]any) ([]byte, error) {
+	config := map[string]any{}
+	if err := yaml.Unmarshal(document, &config); err != nil {
+		return nil, err
+	}
+	maps.Copy(config, settings)
+	return yaml.Marshal(config)
 }
 
 // usualConfig is what the file held before it was first changed.

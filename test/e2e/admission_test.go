@@ -116,7 +116,7 @@ func TestRun_CleansANodeUnderDiskPressure(t *testing.T) {
 		t.Errorf("check does not say so: %s", checked)
 	}
 	wantCleaned(t, node)
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestRun_CleansTaintedAndCordonedNodes(t *testing.T) {
@@ -148,14 +148,28 @@ func TestRun_GoesOnWithoutANodeThatHasNoPodSlotsLeft(t *testing.T) {
 	needBed(t)
 	dumpOnFailure(t)
 	full, other := bed.Nodes()[0], bed.Nodes()[1]
-	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=" + full + ",status.phase=Running"})
+	running := func() int {
+		pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=" + full + ",status.phase=Running"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(pods.Items)
+	}
+	namespace(t, "imageclean-slots", nil)
+	before := running()
+	_, err := client.CoreV1().Pods("imageclean-slots").Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "taken"},
+		Spec:       corev1.PodSpec{NodeName: full, Containers: []corev1.Container{{Name: "taken", Image: "registry.k8s.io/pause:3.10"}}},
+	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	configureKubelet(t, full, map[string]any{"maxPods": len(pods.Items)})
+	eventually(t, "a pod takes a slot of "+full, func() bool { return running() == before+1 })
+	slots := before + 1
+	configureKubelet(t, full, map[string]any{"maxPods": slots})
 	eventually(t, full+" has as many slots as pods", func() bool {
 		n := getNode(t.Context(), t, full)
-		return nodeCondition(n, corev1.NodeReady) == corev1.ConditionTrue && n.Status.Allocatable.Pods().Value() == int64(len(pods.Items))
+		return nodeCondition(n, corev1.NodeReady) == corev1.ConditionTrue && n.Status.Allocatable.Pods().Value() == int64(slots)
 	})
 	pullUnneeded(t, full, other)
 	r := imageclean(t, append(removeUnneeded, "-o", "json")...)
