@@ -80,10 +80,11 @@ func (c *checker) cluster(ctx context.Context) bool {
 
 // dispensable says what a run is like without a permission that it can do without.
 var dispensable = map[string]string{
-	"get nodes":    "a node that leaves the cluster during a run is called failed rather than gone",
-	"delete pods":  "a run ends some seconds later, because it waits for the kubelets to take its pods away",
-	"list events":  "why the cluster refuses a pod is not told",
-	"watch events": "why the cluster refuses a pod is not told",
+	"get nodes":     "a node that leaves the cluster during a run is called failed rather than gone",
+	"delete pods":   "a run ends some seconds later, because it waits for the kubelets to take its pods away",
+	"list events":   "why the cluster refuses a pod is not told",
+	"watch events":  "why the cluster refuses a pod is not told",
+	"get pods/exec": "the agent is asked by SPDY instead of WebSocket",
 }
 
 // permissions asks about each permission of the documented role.
