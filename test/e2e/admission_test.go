@@ -102,7 +102,7 @@ func TestRun_GoesOnWithoutANodeThatHasNoPodSlotsLeft(t *testing.T) {
 	if !contains(alone.stderr, "OutOfpods") {
 		t.Errorf("it does not say why: %s", alone)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // namespace makes a namespace that is gone after the test, and in which pods can be made.
