@@ -68,7 +68,7 @@ func copyOf(t *testing.T, plan map[string]any, name, node string) map[string]any
 
 func TestApply_CarriesOutASavedPlan(t *testing.T) {
 	lay(t)
-	before := allNames(t)
+	before := allTags(t)
 	path := savePlan(t)
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the plan's file is %v, %v", info, err)
@@ -102,7 +102,7 @@ func TestApply_CarriesOutASavedPlan(t *testing.T) {
 
 func TestApply_RefusesAPlanThatIsNotGood(t *testing.T) {
 	lay(t)
-	before, first := allNames(t), bed.Nodes()[0]
+	before, first := allTags(t), bed.Nodes()[0]
 	good := savePlan(t)
 	text, err := os.ReadFile(good)
 	if err != nil {
@@ -166,7 +166,7 @@ func wantRefused(t *testing.T, path string, said ...string) {
 
 func TestApply_KeepsWhatIsNeededSince(t *testing.T) {
 	lay(t)
-	before, first := allNames(t), bed.Nodes()[0]
+	before, first := allTags(t), bed.Nodes()[0]
 	t.Run("image now in use", func(t *testing.T) {
 		image := scene.Stale[0]
 		path := savePlan(t, "--image", image, first)

@@ -256,8 +256,9 @@ type raceFleet struct {
 	race *race
 }
 
-func (f raceFleet) Remove(ctx context.Context, name string, request node.RemoveRequest, each func(node.Outcome)) (node.Freed, error) {
-	return f.Nodes.Remove(ctx, name, request, func(o node.Outcome) {
+func (f raceFleet) Remove(ctx context.Context, name string, request node.RemoveRequest, wanted clean.Wanted, each func(node.Outcome)) (node.Freed, error) {
+	request.Last = false // the next run asks the same pod
+	return f.Nodes.Remove(ctx, name, request, wanted, func(o node.Outcome) {
 		switch o.State {
 		case node.Removed:
 			f.race.add(func(c *raceCount) { c.removals++ })

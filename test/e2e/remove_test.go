@@ -18,8 +18,8 @@ func piped(t *testing.T, stdin string, args ...string) result {
 	return startWith(t, strings.NewReader(stdin), args...).wait()
 }
 
-// allNames are the tags on every node.
-func allNames(t *testing.T) map[string][]string {
+// allTags are the tags on every node.
+func allTags(t *testing.T) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
 	for _, node := range bed.Nodes() {
@@ -70,7 +70,7 @@ func TestRemove_RemovesWhatItNamesByWhateverName(t *testing.T) {
 		{scene.Recent, []string{scene.Recent}, ""},
 		{scene.Imported, []string{scene.Imported}, ""},
 	} {
-		before := allNames(t)
+		before := allTags(t)
 		r := imageclean(t, "remove", test.entry, "--yes")
 		wantCode(t, r, 0)
 		if !contains(r.stderr, test.said) || !contains(r.stderr, "removed 2 images, kept 0, failed 0") || contains(r.stdout, scene.Running) {
@@ -83,7 +83,7 @@ func TestRemove_RemovesWhatItNamesByWhateverName(t *testing.T) {
 
 func TestRemove_OnlyFromTheNodesOfItsSelector(t *testing.T) {
 	lay(t)
-	first, before := bed.Nodes()[0], allNames(t)
+	first, before := bed.Nodes()[0], allTags(t)
 	label(t, first, "pool", `"ci"`)
 	r := imageclean(t, "remove", scene.Stale[3], "-l", "pool=ci", "--yes", "-o", "json")
 	wantCode(t, r, 0)
@@ -98,7 +98,7 @@ func TestRemove_OnlyFromTheNodesOfItsSelector(t *testing.T) {
 // TestRemove_StarIsEverythingThatNothingUses holds the decisions of an explicit list to what was written by hand.
 func TestRemove_StarIsEverythingThatNothingUses(t *testing.T) {
 	lay(t)
-	before := allNames(t)
+	before := allTags(t)
 	r := imageclean(t, "remove", "*", "--dry-run", "-o", "json")
 	wantCode(t, r, 0)
 	d := parse(t, r)
@@ -131,7 +131,7 @@ func TestRemove_KeepsWhatIsExcludedByWhateverName(t *testing.T) {
 	first := bed.Nodes()[0]
 	const other = "ghcr.io/other/debian:1"
 	tag(t, first, scene.Excluded, other)
-	before := allNames(t)
+	before := allTags(t)
 	for _, entry := range []string{scene.Excluded, other, repositoryDigest(t, first, scene.Excluded), imageID(t, first, scene.Excluded)} {
 		r := imageclean(t, "remove", entry, "--yes")
 		wantCode(t, r, 0)
@@ -205,7 +205,7 @@ func TestRemove_ReadsImageLists(t *testing.T) {
 
 func TestRemove_RejectsPatternsAndAsksFirst(t *testing.T) {
 	lay(t)
-	before := allNames(t)
+	before := allTags(t)
 	for _, test := range []struct{ entry, said string }{
 		{"docker.io/ci/*", `error: parsing image "docker.io/ci/*": patterns are not taken here`},
 		{scene.Stale[3], "--yes removes without asking"},
