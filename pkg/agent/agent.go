@@ -36,9 +36,11 @@ type record struct {
 // gauge says how much the images it was made for have given back since.
 type gauge func(ctx context.Context, removed []string) (node.Freed, error)
 
-// undo holds on to what removed images consisted of.
+// undo holds on to what images consist of, so that they can be put back after their removal.
 type undo interface {
-	// putBack makes the image what it was.
+	// holds says whether the image can be put back.
+	holds(id string) bool
+	// putBack makes the image what it was, whether or not any of it was removed.
 	putBack(ctx context.Context, id string) error
 	// letGo lets the runtime free what was not put back, and returns when it has. It must be called.
 	letGo(ctx context.Context) error
@@ -62,8 +64,8 @@ type runtime interface {
 	// undo prepares for images to be put back after their removal; nil where the runtime has no way to do that. run is whose
 	// removal it is.
 	undo(ctx context.Context, run string, images []storedImage) (undo, error)
-	// forget lets go of what earlier attempts of the run's had held on to when they broke.
-	forget(ctx context.Context, run string) error
+	// recoverAll puts back what earlier attempts of the run's had removed and not confirmed when they broke, and returns the IDs.
+	recoverAll(ctx context.Context, run string) ([]string, error)
 	// remove deletes an image with all its names. Only remover.destroy may call it.
 	remove(ctx context.Context, handle string) error
 }

@@ -61,7 +61,7 @@ func Run(ctx context.Context, args []string, config Config, stderr io.Writer) er
 	case node.VerbRemove:
 		return Remove(ctx, config)
 	case node.VerbRelease:
-		return Release(ctx, config.Lease)
+		return Release(ctx)
 	}
 	fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
 	return ErrUsage

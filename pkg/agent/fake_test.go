@@ -22,12 +22,19 @@ type fake struct {
 
 	failUses   error
 	failRemove error
+	// failListAfter fails the first listing after a removal.
+	failListAfter error
+	// halfway has a removal fail that was carried out.
+	halfway error
 	// sticky images survive their removal.
 	sticky   []string
 	onUses   func(*fake)
 	onRemove func(*fake)
 	// noUndo makes it a runtime that can put nothing back.
-	noUndo bool
+	noUndo   bool
+	failUndo error
+	// unheld images cannot be put back.
+	unheld []string
 	letGo  int
 	asked  int
 	mu     sync.Mutex // of what remove changes: it is called for several images at once
@@ -59,6 +66,11 @@ func (f *fake) about(context.Context) (node.Runtime, error) {
 }
 
 func (f *fake) images(ctx context.Context) ([]storedImage, error) {
+	if len(f.removed) > 0 && f.failListAfter != nil {
+		err := f.failListAfter
+		f.failListAfter = nil
+		return nil, err
+	}
 	return slices.Clone(f.stored), ctx.Err()
 }
 
@@ -104,14 +116,14 @@ func (f *fake) remove(ctx context.Context, handle string) error {
 	if f.onRemove != nil {
 		f.onRemove(f)
 	}
-	return ctx.Err()
+	return errors.Join(f.halfway, ctx.Err())
 }
 
-func (f *fake) forget(context.Context, string) error { return nil }
+func (f *fake) recoverAll(context.Context, string) ([]string, error) { return nil, nil }
 
 func (f *fake) undo(_ context.Context, _ string, images []storedImage) (undo, error) {
-	if f.noUndo {
-		return nil, nil
+	if f.noUndo || f.failUndo != nil {
+		return nil, f.failUndo
 	}
 	return &fakeUndo{fake: f, images: images}, nil
 }
@@ -121,7 +133,12 @@ type fakeUndo struct {
 	images []storedImage
 }
 
+func (u *fakeUndo) holds(id string) bool { return !slices.Contains(u.fake.unheld, id) }
+
 func (u *fakeUndo) putBack(_ context.Context, id string) error {
+	if slices.ContainsFunc(u.fake.stored, func(img storedImage) bool { return img.ID == id }) {
+		return nil
+	}
 	at := slices.IndexFunc(u.images, func(img storedImage) bool { return img.ID == id })
 	u.fake.stored = append(u.fake.stored, u.images[at])
 	return nil

@@ -29,6 +29,12 @@ func newIndex(images []storedImage, records []record) index {
 			x[r.target] = id
 		}
 	}
+	// Names that no CRI can resolve (capitals, blanks) are still what a container can be made from.
+	for _, r := range records {
+		if id, ok := x[r.target]; ok && x[r.name] == "" {
+			x[r.name] = id
+		}
+	}
 	return x
 }
 

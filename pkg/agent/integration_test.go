@@ -248,17 +248,34 @@ func TestContainerd_PutsBackWhatIsNeededAfterAll(t *testing.T) {
 	n.container(pod, config, "app", n.ids["stale"])
 }
 
-func TestContainerd_ForgetsWhatAnAttemptThatBrokeHadHeld(t *testing.T) {
+// TestContainerd_PutsBackWhatAnAttemptThatBrokeHadRemoved begins to remove as another process that dies, and comes back.
+func TestContainerd_PutsBackWhatAnAttemptThatBrokeHadRemoved(t *testing.T) {
 	n := startNode(t)
-	for _, run := range []string{"eraser-node1-aaaaa", "eraser-node1-bbbbb"} {
-		_, err := n.cri.undo(t.Context(), run, []storedImage{{Image: n.survey()["stale"]}})
+	before := n.survey()
+	for run, what := range map[string]string{"eraser-node1-aaaaa": "stale", "eraser-node1-bbbbb": "wanted"} {
+		img := storedImage{Image: before[what], handle: n.ids[what]}
+		_, err := n.cri.undo(t.Context(), run, []storedImage{img})
 		check(t, err)
+		check(t, n.cri.remove(t.Context(), img.handle))
 	}
-	check(t, n.cri.forget(t.Context(), runOf("kube-system/eraser-node1-aaaaa-x2k4p")))
+	ids, err := n.cri.recoverAll(t.Context(), runOf("kube-system/eraser-node1-aaaaa-x2k4p"))
+	check(t, err)
+	if diff := cmp.Diff([]string{n.ids["stale"]}, ids); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	after := n.survey()
+	if diff := cmp.Diff(before["stale"], after["stale"], cmpopts.IgnoreFields(node.Image{}, "PulledAt")); diff != "" {
+		t.Errorf("-before +after\n%s", diff)
+	}
+	if _, there := after["wanted"]; there {
+		t.Error("another run's is put back")
+	}
 	leases := n.ctr("leases", "ls", "-q")
 	if strings.Contains(leases, "aaaaa") || !strings.Contains(leases, "bbbbb") {
 		t.Errorf("the leases are %q", leases)
 	}
+	pod, config := n.pod("late")
+	n.container(pod, config, "app", n.ids["stale"])
 }
 
 func TestContainerd_PutsBackEverythingWhenNobodyAnswers(t *testing.T) {
@@ -268,7 +285,7 @@ func TestContainerd_PutsBackEverythingWhenNobodyAnswers(t *testing.T) {
 	if !errors.Is(err, errDriverGone) {
 		t.Errorf("error %v", err)
 	}
-	if diff := cmp.Diff([]string{"kept Unconfirmed nobody said that no pod wants it; it was put back"}, answer); diff != "" {
+	if diff := cmp.Diff([]string{"kept Unconfirmed whether anything needs it could not be asked (stopping: the driver has closed the stream); it was put back"}, answer); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	pod, config := n.pod("late")

@@ -21,7 +21,12 @@ const (
 	lockCheck = 50 * time.Millisecond
 )
 
-// Hold keeps the container alive until the lease is two minutes old, or ctx ends. It returns nil in both cases.
+// groupPatience is how long the end of the container waits for a verb that is in the middle of removing images, or of putting them
+// back. The pod's grace period is longer.
+const groupPatience = 50 * time.Second
+
+// Hold keeps the container alive until the lease is two minutes old, or ctx ends. It returns nil in both cases, once no verb is at
+// work.
 //
 // It measures from the moment it sees the lease change and on a clock that nobody sets, so that a node whose time is being
 // corrected neither ends a pod early nor keeps it.
@@ -44,6 +49,7 @@ func Hold(ctx context.Context, lease string, log *Log) error {
 		select {
 		case <-ctx.Done():
 			log.Printf("ending: told to stop")
+			awaitVerb(lease)
 			return nil
 		case <-tick.C:
 		}
@@ -53,20 +59,24 @@ func Hold(ctx context.Context, lease string, log *Log) error {
 		}
 		if !time.Now().Before(deadline) {
 			log.Printf("ending: the lease is %s old, the driver is gone", leaseAge)
+			awaitVerb(lease)
 			return nil
 		}
 	}
 }
 
-// releasePatience is how long hold may take to end.
-const releasePatience = 5 * time.Second
-
-// releaseLock is how long release waits for a verb that is at work: its driver is gone, so it only finishes what is under way.
-const releaseLock = 3 * time.Second
+// awaitVerb has a verb that is at work stop, and waits for it. With the container's first process ends everything in it, and a
+// group that is cut in the middle could not be put back.
+func awaitVerb(lease string) {
+	_ = os.Remove(lease) // which the verb finds when it wants to renew it
+	if lock, err := lockPod(context.Background(), lease, groupPatience); err == nil {
+		_ = lock.Close()
+	}
+}
 
 // Release tells hold, the first process of this container, to end. With that process ends everything in the container, the
 // caller included: Release returns only when it failed.
-func Release(ctx context.Context, lease string) error {
+func Release(ctx context.Context) error {
 	// Anywhere else the first process is somebody else's.
 	first, err := os.Readlink("/proc/1/exe")
 	if err != nil {
@@ -79,18 +89,14 @@ func Release(ctx context.Context, lease string) error {
 	if first != own {
 		return fmt.Errorf("ending the container: its first process is %s, not %s", first, own)
 	}
-	// A deletion must not be cut in the middle. What takes longer has failed anyway.
-	if lock, err := lockPod(ctx, lease, releaseLock); err == nil {
-		defer lock.Close()
-	}
 	if err := syscall.Kill(1, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("ending the container: %w", err)
 	}
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-time.After(releasePatience):
-		return fmt.Errorf("ending the container: hold has not ended in %s", releasePatience)
+	case <-time.After(groupPatience):
+		return fmt.Errorf("ending the container: hold has not ended in %s", groupPatience)
 	}
 }
 

@@ -51,6 +51,7 @@ func remember(lease string, again bool) (*memory, error) {
 
 // add notes what was done for good to an image.
 func (m *memory) add(done deed, id string) error {
+	m.done[id] = done
 	file, err := os.OpenFile(m.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("noting what was done: %w", err)

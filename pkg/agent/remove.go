@@ -14,8 +14,8 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
-// removeTimeout bounds the deletion of one image. It goes on when the driver is lost: half a deletion helps nobody.
-const removeTimeout = time.Minute
+// removeTimeout bounds the deletion of a group. It goes on when the driver is lost: half a deletion helps nobody.
+const removeTimeout = 30 * time.Second
 
 // remover carries out one request.
 type remover struct {
@@ -34,8 +34,6 @@ type remover struct {
 	resolver  *resolver
 	// handles are what the runtime calls the images that it listed last, by ID.
 	handles map[string]string
-	// listed says that the last listing was made after the previous group was dealt with.
-	listed bool
 }
 
 // carryOut answers VerbRemove. Nothing is deleted before everything that the checks need has been seen to work.
@@ -49,7 +47,7 @@ func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) erro
 	}
 	r.wanted = request.Wanted
 	if request.Again {
-		if err := r.runtime.forget(ctx, r.run); err != nil {
+		if err := r.recover(ctx); err != nil {
 			return err
 		}
 	}
@@ -116,12 +114,9 @@ func (r *remover) all(ctx context.Context, targets []node.Target) ([]string, err
 // group checks targets again and removes those that pass. The error is for what stops the whole verb, and may come with
 // outcomes.
 func (r *remover) group(ctx context.Context, targets []node.Target) ([]node.Outcome, error) {
-	if !r.listed {
-		if err := r.list(ctx); err != nil {
-			return nil, err
-		}
+	if err := r.list(ctx); err != nil {
+		return nil, err
 	}
-	r.listed = false
 	wanted, err := r.wantedImages(ctx)
 	if err != nil {
 		return nil, err
@@ -142,7 +137,7 @@ func (r *remover) group(ctx context.Context, targets []node.Target) ([]node.Outc
 		return nil, err
 	}
 	outcomes := make([]node.Outcome, len(targets))
-	doomed := map[int]*storedImage{}
+	doomed := map[int]storedImage{}
 	for i, target := range targets {
 		outcomes[i] = node.Outcome{ID: target.ID, State: node.Gone}
 		switch {
@@ -150,7 +145,7 @@ func (r *remover) group(ctx context.Context, targets []node.Target) ([]node.Outc
 			if code, message := refusal(target, found[i].Image, uses, wanted, r.sandboxes); code != "" {
 				outcomes[i] = node.Outcome{ID: target.ID, State: node.Kept, Code: code, Message: message}
 			} else {
-				doomed[i] = found[i]
+				doomed[i] = *found[i]
 			}
 		case r.memory.done[target.ID] == deedRemoved:
 			outcomes[i].State = node.Removed
@@ -159,7 +154,10 @@ func (r *remover) group(ctx context.Context, targets []node.Target) ([]node.Outc
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return outcomes, r.removeForGood(ctx, doomed, outcomes)
+	if len(doomed) == 0 {
+		return outcomes, nil
+	}
+	return r.removeForGood(ctx, doomed, outcomes)
 }
 
 // refusal is why an image must not be removed after all; the code is empty when there is no reason. wanted is by image ID.
@@ -204,42 +202,35 @@ func holder(use node.Use) string {
 	return kind + " " + use.By
 }
 
-// destroy is the only place where anything on a node is deleted. It deletes images at once, looks whether they are gone, and
-// notes under each one's number what became of it.
-func (r *remover) destroy(ctx context.Context, doomed map[int]*storedImage, outcomes []node.Outcome) error {
-	if len(doomed) == 0 {
-		return nil
-	}
+// destroy is the only place where anything on a node is deleted. It deletes images at once and looks whether they are gone. What it
+// is not sure of, by number, may be gone, or be there with less than all its names.
+func (r *remover) destroy(ctx context.Context, doomed map[int]storedImage) (unsure map[int]error) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
+	unsure = map[int]error{}
+	var mu sync.Mutex
 	var deletions sync.WaitGroup
 	for i, img := range doomed {
-		outcomes[i].State = node.Removed
 		deletions.Go(func() {
 			if err := r.runtime.remove(ctx, img.handle); err != nil {
-				outcomes[i] = failed(img, err)
+				mu.Lock()
+				defer mu.Unlock()
+				unsure[i] = err
 			}
 		})
 	}
 	deletions.Wait()
-	err := r.list(ctx)
+	left, err := r.runtime.images(ctx)
 	for i, img := range doomed {
-		if outcomes[i].State != node.Removed {
-			continue
-		}
-		if err != nil {
-			outcomes[i] = failed(img, fmt.Errorf("checking that it is gone: %w", err))
-			continue
-		}
-		if _, listed := r.handles[img.ID]; listed {
-			outcomes[i] = failed(img, errors.New("the runtime deleted it without an error, but it is still there"))
+		switch {
+		case unsure[i] != nil:
+		case err != nil:
+			unsure[i] = fmt.Errorf("checking that it is gone: %w", err)
+		case slices.ContainsFunc(left, func(there storedImage) bool { return there.ID == img.ID }):
+			unsure[i] = errors.New("the runtime deleted it without an error, but it is still there")
 		}
 	}
-	return err
-}
-
-func failed(img *storedImage, err error) node.Outcome {
-	return node.Outcome{ID: img.ID, State: node.Failed, Message: err.Error()}
+	return unsure
 }
 
 // list asks the runtime for its images anew.
@@ -252,7 +243,7 @@ func (r *remover) list(ctx context.Context) error {
 		return err
 	}
 	r.resolver = newResolver(r.runtime, newIndex(images, r.records))
-	r.handles, r.listed = map[string]string{}, true
+	r.handles = map[string]string{}
 	for _, img := range images {
 		r.handles[img.ID] = img.handle
 	}

@@ -125,9 +125,15 @@ func TestRemove_KeepsWhatIsNotToBeRemovedAnyMore(t *testing.T) {
 		}, "removed"},
 		{"lost a name since", func(f *fake, _ *node.RemoveRequest) { f.stored[0].Names = nil }, "removed"},
 		{"not there any more", func(f *fake, _ *node.RemoveRequest) { f.stored = nil }, "gone"},
-		{"the runtime refuses", func(f *fake, _ *node.RemoveRequest) { f.failRemove = errors.New("no") }, "failed no"},
+		{"the runtime refuses", func(f *fake, _ *node.RemoveRequest) { f.failRemove = errors.New("no") }, "failed no; it was put back"},
 		{"still there afterwards", func(f *fake, _ *node.RemoveRequest) { f.sticky = []string{app.handle} },
-			"failed the runtime deleted it without an error, but it is still there"},
+			"failed the runtime deleted it without an error, but it is still there; it was put back"},
+		{"cannot be put back", func(f *fake, _ *node.RemoveRequest) { f.unheld = []string{app.ID} },
+			"failed the runtime's records of it cannot be kept, so it could not be put back"},
+		{"the runtime fails after it has deleted", func(f *fake, _ *node.RemoveRequest) { f.halfway = errors.New("deadline exceeded") },
+			"failed deadline exceeded; it was put back"},
+		{"whether it is gone cannot be seen", func(f *fake, _ *node.RemoveRequest) { f.failListAfter = errors.New("no") },
+			"failed checking that it is gone: no; it was put back"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			rt, r := &fake{stored: []storedImage{app}}, request(app)
@@ -138,8 +144,8 @@ func TestRemove_KeepsWhatIsNotToBeRemovedAnyMore(t *testing.T) {
 			if diff := cmp.Diff([]string{test.want, "end"}, got); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
-			if test.want != "removed" && !strings.HasPrefix(test.want, "failed the runtime deleted") && len(rt.removed) > 0 {
-				t.Errorf("deleted %v", rt.removed)
+			if test.want != "removed" && test.want != "gone" && len(rt.stored) != 1 {
+				t.Errorf("it is not there any more")
 			}
 			state, _, _ := strings.Cut(test.want, " ")
 			if !strings.HasPrefix(log, state+" "+app.ID) {
@@ -179,7 +185,7 @@ func TestRemove_TellsApartWhatBecameOfEachImageOfAGroup(t *testing.T) {
 	rt.holders = []node.Use{{Kind: node.UseContainer, By: "default/web", Refs: []string{all[1].ID}}}
 	got, _, err := run(t.Context(), rt, request(all...))
 	check(t, err)
-	want := []string{"failed the runtime deleted it without an error, but it is still there", "kept InUse container default/web", "removed", "gone", "end"}
+	want := []string{"failed the runtime deleted it without an error, but it is still there; it was put back", "kept InUse container default/web", "removed", "gone", "end"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -231,7 +237,7 @@ func TestRemove_PutsBackWhatComesToBeNeededMeanwhile(t *testing.T) {
 		},
 		"nobody who answers": {
 			ask:  func(context.Context, node.Ask) ([]node.Wanted, error) { return nil, errDriverGone },
-			want: slices.Repeat([]string{"kept Unconfirmed nobody said that no pod wants it; it was put back"}, 3),
+			want: slices.Repeat([]string{"kept Unconfirmed whether anything needs it could not be asked (stopping: the driver has closed the stream); it was put back"}, 3),
 			fail: true,
 		},
 	} {
@@ -255,6 +261,30 @@ func TestRemove_PutsBackWhatComesToBeNeededMeanwhile(t *testing.T) {
 		if len(rt.stored) != 3-removed || rt.letGo != 1 {
 			t.Errorf("%s: %d images are there, let go %d times", name, len(rt.stored), rt.letGo)
 		}
+	}
+}
+
+func TestRemove_SaysNothingOfAGroupThatItDidNotBegin(t *testing.T) {
+	app := stored("app", "docker.io/library/app:1")
+	rt := &fake{stored: []storedImage{app}, failUndo: errors.New("creating a containerd lease: no")}
+	got, _, err := run(t.Context(), rt, request(app))
+	if err == nil || len(got) > 0 || len(rt.removed) > 0 {
+		t.Errorf("answer %v, error %v, deleted %v", got, err, rt.removed)
+	}
+}
+
+func TestRemove_AsksRightBeforeItDeletesWhatItCannotPutBack(t *testing.T) {
+	a, b := stored("a", "docker.io/library/a:1"), stored("b", "docker.io/library/b:1")
+	rt := &fake{stored: []storedImage{a, b}, noUndo: true}
+	got, _, err := runAsking(t.Context(), rt, request(a, b), func(context.Context, node.Ask) ([]node.Wanted, error) {
+		if len(rt.removed) > 0 {
+			t.Error("it asks afterwards")
+		}
+		return []node.Wanted{{Ref: "b:1", By: "pod default/late"}}, nil
+	})
+	check(t, err)
+	if diff := cmp.Diff([]string{"removed", "kept InUse pod default/late names it", "end"}, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
 	}
 }
 

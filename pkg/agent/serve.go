@@ -17,12 +17,13 @@ const (
 	beat = node.Heartbeat / 2
 	// lockPatience is how long a verb waits for the one before it, which may first have to notice that its driver is gone.
 	lockPatience = node.HeartbeatTimeout + 5*time.Second
-	// stopPatience is how long a verb that was told to stop may take, because of a deletion that is under way or a stream
-	// that nobody reads. Then the process ends under it.
-	stopPatience = removeTimeout + 5*time.Second
+	// stopPatience is how long a verb that was told to stop may take, because of a group that is being removed or put back, or a
+	// stream that nobody reads. Then the process ends under it.
+	stopPatience = groupPatience
 )
 
 var (
+	errNoReply      = fmt.Errorf("the driver has not replied in %s", node.ReplyTimeout)
 	errDriverGone   = errors.New("stopping: the driver has closed the stream")
 	errDriverSilent = fmt.Errorf("stopping: nothing was heard from the driver for %s", node.HeartbeatTimeout)
 )
@@ -53,7 +54,7 @@ func Inventory(ctx context.Context, config Config) error {
 		})
 	})
 	if err == nil && request.Last {
-		err = Release(ctx, config.Lease)
+		err = Release(ctx)
 	}
 	return err
 }
@@ -71,6 +72,8 @@ func Remove(ctx context.Context, config Config) error {
 			if err := send(node.Result{Ask: &ask}); err != nil {
 				return nil, err
 			}
+			ctx, cancel := context.WithTimeoutCause(ctx, node.ReplyTimeout, errNoReply)
+			defer cancel()
 			select {
 			case reply := <-replies:
 				return reply.Wanted, nil
@@ -84,7 +87,7 @@ func Remove(ctx context.Context, config Config) error {
 		})
 	})
 	if err == nil && request.Last {
-		err = Release(ctx, config.Lease)
+		err = Release(ctx)
 	}
 	return err
 }

@@ -296,7 +296,7 @@ func TestRun_RefusesWhatItDoesNotKnow(t *testing.T) {
 
 func TestRelease_EndsNoProcessButHold(t *testing.T) {
 	// The first process of wherever this test runs is not the test.
-	if err := Release(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "first process") {
+	if err := Release(t.Context()); err == nil || !strings.Contains(err.Error(), "first process") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -12,71 +12,106 @@ import (
 // removeForGood deletes images, and puts back those of which it turns out that something came to use them, or a pod was bound that
 // wants them, after the check and before the deletion. No lock spans the API server, the kubelet and the runtime, so what
 // cannot be prevented is undone: once the images are gone everybody is asked again, and only then is anything freed.
-func (r *remover) removeForGood(ctx context.Context, doomed map[int]*storedImage, outcomes []node.Outcome) error {
-	if len(doomed) == 0 {
-		return nil
-	}
+//
+// Without outcomes it has deleted nothing.
+func (r *remover) removeForGood(ctx context.Context, doomed map[int]storedImage, outcomes []node.Outcome) ([]node.Outcome, error) {
 	var images []storedImage
 	for _, img := range doomed {
-		images = append(images, *img)
+		images = append(images, img)
+	}
+	undo, err := r.runtime.undo(ctx, r.run, images)
+	if err != nil {
+		return nil, err
 	}
 	// Whatever ends the verb from here on, what was begun is brought to an end.
 	whole := context.WithoutCancel(ctx)
-	undo, err := r.runtime.undo(whole, r.run, images)
+	if undo == nil {
+		return outcomes, r.removeWithoutUndo(ctx, doomed, outcomes)
+	}
+	for i, img := range doomed {
+		if !undo.holds(img.ID) {
+			outcomes[i] = failed(img, errors.New("the runtime's records of it cannot be kept, so it could not be put back"))
+			delete(doomed, i)
+		}
+	}
+	records := r.records
+	unsure := r.destroy(whole, doomed)
+	err = r.settle(ctx, undo, doomed, unsure, records, outcomes)
+	if freeErr := undo.letGo(whole); freeErr != nil {
+		r.log.Printf("%v; containerd drops it by itself", freeErr)
+	}
+	return outcomes, err
+}
+
+// removeWithoutUndo asks for the last time right before the deletion.
+func (r *remover) removeWithoutUndo(ctx context.Context, doomed map[int]storedImage, outcomes []node.Outcome) error {
+	var err error
+	if r.wanted, err = r.ask(ctx, node.Ask{}); err != nil {
+		return err
+	}
+	wanted, err := r.wantedImages(ctx)
 	if err != nil {
 		return err
 	}
-	err = r.destroy(whole, doomed, outcomes)
-	if undo == nil {
-		wanted, askErr := r.ask(ctx, node.Ask{})
-		r.wanted = wanted
-		return errors.Join(err, askErr)
+	for i, img := range doomed {
+		if by, ok := wanted[img.ID]; ok {
+			outcomes[i] = node.Outcome{ID: img.ID, State: node.Kept, Code: node.KeptInUse, Message: by + " names it"}
+			delete(doomed, i)
+		}
 	}
-	return errors.Join(err, r.settle(ctx, undo, doomed, outcomes), undo.letGo(whole))
+	unsure := r.destroy(context.WithoutCancel(ctx), doomed)
+	for i, img := range doomed {
+		outcomes[i] = node.Outcome{ID: img.ID, State: node.Removed}
+		if unsure[i] != nil {
+			outcomes[i] = failed(img, unsure[i])
+		}
+	}
+	return nil
 }
 
-// settle puts back what is needed after all. In doubt that is everything.
-func (r *remover) settle(ctx context.Context, undo undo, doomed map[int]*storedImage, outcomes []node.Outcome) error {
+// settle puts back what is needed after all, and what is not known to be gone. In doubt that is everything. records are those from
+// before the deletion.
+func (r *remover) settle(ctx context.Context, undo undo, doomed map[int]storedImage, unsure map[int]error, records []record, outcomes []node.Outcome) error {
 	var gone []storedImage
 	for i, img := range doomed {
-		if outcomes[i].State == node.Removed {
-			gone = append(gone, *img)
+		if unsure[i] == nil {
+			gone = append(gone, img)
 		}
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	needed, err := r.neededAfterAll(ctx, gone)
-	whole := context.WithoutCancel(ctx)
+	needed, err := r.neededAfterAll(ctx, gone, records)
 	for i, img := range doomed {
-		if outcomes[i].State != node.Removed {
-			continue
+		outcome := node.Outcome{ID: img.ID, State: node.Removed}
+		switch by := needed[img.ID]; {
+		case unsure[i] != nil:
+			outcome = failed(img, unsure[i])
+		case err != nil:
+			outcome = node.Outcome{ID: img.ID, State: node.Kept, Code: node.KeptUnconfirmed, Message: fmt.Sprintf("whether anything needs it could not be asked (%v)", err)}
+		case by != "":
+			outcome = node.Outcome{ID: img.ID, State: node.Kept, Code: node.KeptInUse, Message: by}
 		}
-		kept := node.Outcome{ID: img.ID, State: node.Kept, Code: node.KeptInUse, Message: needed[img.ID]}
-		if err != nil {
-			kept.Code, kept.Message = node.KeptUnconfirmed, "nobody said that no pod wants it"
+		if outcome.State != node.Removed {
+			r.putBack(context.WithoutCancel(ctx), undo, &outcome)
 		}
-		if kept.Message == "" {
-			continue
-		}
-		kept.Message += "; it was put back"
-		backErr := undo.putBack(whole, img.ID)
-		if backErr == nil {
-			backErr = r.memory.add(deedPutBack, img.ID)
-		}
-		if backErr != nil {
-			kept = failed(img, fmt.Errorf("it was removed, and then it turned out that %s: %w", kept.Message, backErr))
-		}
-		outcomes[i] = kept
-		r.listed = false
+		outcomes[i] = outcome
 	}
 	return err
 }
 
+func (r *remover) putBack(ctx context.Context, undo undo, outcome *node.Outcome) {
+	outcome.Message += "; it was put back"
+	err := undo.putBack(ctx, outcome.ID)
+	if err == nil {
+		err = r.memory.add(deedPutBack, outcome.ID)
+	}
+	if err != nil {
+		*outcome = node.Outcome{ID: outcome.ID, State: node.Failed, Message: fmt.Sprintf("%s, but not whole: %v", outcome.Message, err)}
+	}
+}
+
 // neededAfterAll returns by image ID who needs images that were just removed: what the runtime holds now, and the pods that
 // the driver lists now.
-func (r *remover) neededAfterAll(ctx context.Context, gone []storedImage) (map[string]string, error) {
-	index := newIndex(gone, r.records)
+func (r *remover) neededAfterAll(ctx context.Context, gone []storedImage, records []record) (map[string]string, error) {
+	index := newIndex(gone, records)
 	needed := map[string]string{}
 	need := func(ref, by string) {
 		if id, ok := index.find(ref); ok {
@@ -101,6 +136,21 @@ func (r *remover) neededAfterAll(ctx context.Context, gone []storedImage) (map[s
 	return needed, nil
 }
 
+// recover puts back what an earlier attempt of this run's had removed and not confirmed when it broke off.
+func (r *remover) recover(ctx context.Context) error {
+	ids, err := r.runtime.recoverAll(ctx, r.run)
+	if err != nil {
+		return fmt.Errorf("putting back what was not confirmed: %w", err)
+	}
+	for _, id := range ids {
+		r.log.Printf("put back %s: an earlier attempt broke off before it was confirmed", id)
+		if err := r.memory.add(deedPutBack, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // wantedImages are the images that pods bound to the node name, with the first that does.
 func (r *remover) wantedImages(ctx context.Context) (map[string]string, error) {
 	images := map[string]string{}
@@ -116,4 +166,8 @@ func (r *remover) wantedImages(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	return images, nil
+}
+
+func failed(img storedImage, err error) node.Outcome {
+	return node.Outcome{ID: img.ID, State: node.Failed, Message: err.Error()}
 }

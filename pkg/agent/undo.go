@@ -3,9 +3,11 @@ package agent
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,19 +15,34 @@ import (
 	leasesapi "github.com/containerd/containerd/api/services/leases/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
 )
 
 const (
 	// undoPrefix begins the names of our containerd leases.
 	undoPrefix = "imageclean-"
-	// undoExpiry is when containerd drops a lease of ours by itself, should this process die. It is a label of containerd's.
+	// undoExpiry is when containerd drops a lease of ours by itself, should nobody come back for it. It is a label of containerd's.
 	undoExpiry   = 5 * time.Minute
 	labelExpires = "containerd.io/gc.expire"
-	// seenAgain is how long the CRI may take to notice an image that was put back. It is told by an event.
+	// labelRecord begins the labels that keep a lease's image records, numbered. What containerd keeps no pod can lose.
+	labelRecord = "imageclean.sh/record."
+	// maxLabel is what containerd takes for the key and value of a label.
+	maxLabel = 4096
+	// seenAgain is how long the CRI may take to notice images that were put back. It is told by events.
 	seenAgain = 5 * time.Second
 )
 
-// undo puts images back by their records in containerd. A lease keeps the blobs and layers meanwhile.
+// containerdUndo is images that can be put back while its lease lasts.
+type containerdUndo struct {
+	cri     *cri
+	lease   string
+	records map[string][]*imagesapi.Image // by image ID
+}
+
+// undo takes a containerd lease on the blobs that the images' records point to, which keeps all that hangs on them, layers
+// included, and writes the records on the lease.
 func (c *cri) undo(ctx context.Context, run string, images []storedImage) (undo, error) {
 	if c.containerd == nil {
 		return nil, nil
@@ -35,8 +52,11 @@ func (c *cri) undo(ctx context.Context, run string, images []storedImage) (undo,
 		return nil, fmt.Errorf("listing containerd's image records: %w", err)
 	}
 	u := &containerdUndo{cri: c, lease: leasesOf(run) + rand.Text(), records: recordsOf(images, answer.GetImages())}
-	expires := time.Now().Add(undoExpiry).UTC().Format(time.RFC3339)
-	_, err = c.containerd.leases.Create(in(ctx, criNamespace), &leasesapi.CreateRequest{ID: u.lease, Labels: map[string]string{labelExpires: expires}})
+	labels, err := u.labels()
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.containerd.leases.Create(in(ctx, criNamespace), &leasesapi.CreateRequest{ID: u.lease, Labels: labels})
 	if err != nil {
 		return nil, fmt.Errorf("creating a containerd lease: %w", err)
 	}
@@ -53,25 +73,6 @@ func (c *cri) undo(ctx context.Context, run string, images []storedImage) (undo,
 
 // leasesOf is what the names of a run's leases on this node begin with.
 func leasesOf(run string) string { return undoPrefix + run + "-" }
-
-// forget deletes the run's leases.
-func (c *cri) forget(ctx context.Context, run string) error {
-	if c.containerd == nil || run == "" {
-		return nil
-	}
-	answer, err := c.containerd.leases.List(in(ctx, criNamespace), &leasesapi.ListRequest{})
-	if err != nil {
-		return fmt.Errorf("listing containerd's leases: %w", err)
-	}
-	for _, lease := range answer.GetLeases() {
-		if strings.HasPrefix(lease.GetID(), leasesOf(run)) {
-			if err := (&containerdUndo{cri: c, lease: lease.GetID()}).letGo(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
 
 // recordsOf returns by image ID all of containerd's records that make up the images: those with their names, and any other
 // that points to the same.
@@ -92,11 +93,30 @@ func recordsOf(images []storedImage, records []*imagesapi.Image) map[string][]*i
 	return found
 }
 
-// containerdUndo is images that can be put back while its lease lasts.
-type containerdUndo struct {
-	cri     *cri
-	lease   string
-	records map[string][]*imagesapi.Image
+// labels are the lease's. An image with a record that does not fit is not held.
+func (u *containerdUndo) labels() (map[string]string, error) {
+	labels := map[string]string{labelExpires: time.Now().Add(undoExpiry).UTC().Format(time.RFC3339)}
+	for id, records := range u.records {
+		written := map[string]string{}
+		for _, r := range records {
+			body, err := proto.Marshal(r)
+			if err != nil {
+				return nil, fmt.Errorf("encoding image record %s: %w", r.GetName(), err)
+			}
+			text := base64.StdEncoding.EncodeToString(body)
+			key := labelRecord + strconv.Itoa(len(labels)+len(written))
+			if len(key)+len(text) > maxLabel {
+				delete(u.records, id)
+				written = nil
+				break
+			}
+			written[key] = text
+		}
+		for key, text := range written {
+			labels[key] = text
+		}
+	}
+	return labels, nil
 }
 
 // targets are the manifests and indexes that the records point to. All else hangs on them.
@@ -110,28 +130,43 @@ func (u *containerdUndo) targets() []string {
 	return sorted(targets)
 }
 
+func (u *containerdUndo) holds(id string) bool { return len(u.records[id]) > 0 }
+
 func (u *containerdUndo) putBack(ctx context.Context, id string) error {
-	if len(u.records[id]) == 0 {
-		return errors.New("putting it back: containerd had no record of it")
+	if err := u.cri.createRecords(ctx, u.records[id]); err != nil {
+		return err
 	}
-	for _, r := range u.records[id] {
-		_, err := u.cri.containerd.images.Create(in(ctx, criNamespace), &imagesapi.CreateImageRequest{
+	return u.cri.awaitSeen(ctx, []string{id})
+}
+
+// createRecords makes image records that are not there. One that has come to point elsewhere since stays so.
+func (c *cri) createRecords(ctx context.Context, records []*imagesapi.Image) error {
+	for _, r := range records {
+		_, err := c.containerd.images.Create(in(ctx, criNamespace), &imagesapi.CreateImageRequest{
 			Image: &imagesapi.Image{Name: r.GetName(), Labels: r.GetLabels(), Target: r.GetTarget()},
 		})
 		if err != nil && status.Code(err) != codes.AlreadyExists {
 			return fmt.Errorf("putting %s back: %w", r.GetName(), err)
 		}
 	}
+	return nil
+}
+
+// awaitSeen waits until the CRI lists images.
+func (c *cri) awaitSeen(ctx context.Context, ids []string) error {
 	for deadline := time.Now().Add(seenAgain); ; time.Sleep(lockCheck) {
-		images, err := u.cri.images(ctx)
+		images, err := c.images(ctx)
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(images, func(img storedImage) bool { return img.ID == id }) {
+		missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+			return slices.ContainsFunc(images, func(img storedImage) bool { return img.ID == id })
+		})
+		if len(missing) == 0 {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("putting it back: the runtime has not noticed it in %s", seenAgain)
+			return fmt.Errorf("putting %s back: the runtime has not noticed it in %s", missing[0], seenAgain)
 		}
 	}
 }
@@ -143,4 +178,48 @@ func (u *containerdUndo) letGo(ctx context.Context) error {
 		return fmt.Errorf("deleting containerd lease %s: %w", u.lease, err)
 	}
 	return nil
+}
+
+func (c *cri) recoverAll(ctx context.Context, run string) ([]string, error) {
+	if c.containerd == nil || run == "" {
+		return nil, nil
+	}
+	answer, err := c.containerd.leases.List(in(ctx, criNamespace), &leasesapi.ListRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("listing containerd's leases: %w", err)
+	}
+	var recovered []string
+	for _, lease := range answer.GetLeases() {
+		if !strings.HasPrefix(lease.GetID(), leasesOf(run)) {
+			continue
+		}
+		var records []*imagesapi.Image
+		var ids []string
+		for key, text := range lease.GetLabels() {
+			if !strings.HasPrefix(key, labelRecord) {
+				continue
+			}
+			r := &imagesapi.Image{}
+			body, err := base64.StdEncoding.DecodeString(text)
+			if err = errors.Join(err, proto.Unmarshal(body, r)); err != nil {
+				return nil, fmt.Errorf("decoding %s of containerd lease %s: %w", key, lease.GetID(), err)
+			}
+			records = append(records, r)
+			if id, ok := image.CanonicalID(r.GetName()); ok {
+				ids = append(ids, id)
+			}
+		}
+		err := c.createRecords(ctx, records)
+		if err == nil {
+			err = c.awaitSeen(ctx, ids)
+		}
+		if err == nil {
+			err = (&containerdUndo{cri: c, lease: lease.GetID()}).letGo(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		recovered = append(recovered, ids...)
+	}
+	return recovered, nil
 }

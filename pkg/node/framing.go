@@ -19,6 +19,9 @@ const Heartbeat = 10 * time.Second
 // HeartbeatTimeout is how long a verb goes on without hearing from its driver.
 const HeartbeatTimeout = 30 * time.Second
 
+// ReplyTimeout is how long a verb waits for what it has asked its driver.
+const ReplyTimeout = 30 * time.Second
+
 // HeartbeatByte is what a driver sends after its request, every Heartbeat. A request or reply begins with a digit.
 const HeartbeatByte = '\n'
 

@@ -158,7 +158,7 @@ type WantedReply struct {
 type Result struct {
 	Outcome *Outcome `json:"outcome,omitempty"`
 	// Ask asks for a WantedReply. What was removed since the last one can still be put back, and is, if a pod that was bound
-	// before turns out to want it, or if no reply comes.
+	// before turns out to want it, or if no reply comes within ReplyTimeout.
 	Ask   *Ask   `json:"ask,omitempty"`
 	Freed *Freed `json:"freed,omitempty"`
 }

@@ -55,7 +55,7 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 	// An interrupt closes the verb's input. It then ends by itself, in between two deletions, and says what it has done.
 	stop := context.AfterFunc(ctx, func() {
 		_ = requestWriter.Close()
-		time.AfterFunc(endTimeout, func() { cancel(context.Cause(ctx)) })
+		time.AfterFunc(stopTimeout, func() { cancel(context.Cause(ctx)) })
 	})
 	defer stop()
 	go sendRequest(streamCtx, requestWriter, request)
@@ -101,8 +101,11 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 const (
 	// program is the agent in its image.
 	program = "/imageclean-node"
-	// endTimeout is how long a verb may take to end after its answer, and a container after it was told to.
+	// endTimeout is how long a verb may take to end after its answer.
 	endTimeout = 5 * time.Second
+	// stopTimeout is how long a verb or a container may take to end after it was told to: what it has begun to remove, it brings to
+	// an end or puts back.
+	stopTimeout = 55 * time.Second
 	// killed is how a process that was killed exits, as shells say it: 128 and the signal's number.
 	killed = 128 + 9
 )
@@ -112,7 +115,7 @@ var errSilent = errors.New("the node has not been heard of for " + node.Heartbea
 // end ends the pod's container from inside and returns once its processes have ended. It fails when the container does not
 // run: what it is doing then, only its kubelet knows.
 func (f *Fleet) end(ctx context.Context, pod *corev1.Pod) error {
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	executor, err := f.executor(pod, &corev1.PodExecOptions{Container: Remover, Command: []string{program, node.VerbRelease}, Stderr: true})
 	if err != nil {

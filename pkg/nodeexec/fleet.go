@@ -118,19 +118,33 @@ func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 		if pod := f.board.pod(known.name); pod != nil && !known.ended && !known.useless && pod.Status.Phase == corev1.PodRunning {
 			return pod, nil
 		}
-		if err := f.releaseJob(ctx, known); err != nil {
+		if err := f.replace(ctx, name, known); err != nil {
 			return nil, err
 		}
-		if err := f.waitGone(ctx, known.name); err != nil {
-			return nil, err
-		}
-		f.board.forget(known.name)
 	}
 	made := &job{name: jobName(name, f.Run)}
 	f.mu.Lock()
 	f.jobs[name] = made
 	f.mu.Unlock()
 	return f.start(ctx, n, made.name)
+}
+
+// replaceTimeout is how long a pod that is of no use any more may take to end.
+const replaceTimeout = 90 * time.Second
+
+// replace ends the node's pod to make room for the next, which has its name.
+func (f *Fleet) replace(ctx context.Context, name string, known *job) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, replaceTimeout, fmt.Errorf("it has not ended in %s: its kubelet or runtime does not answer", replaceTimeout))
+	defer cancel()
+	f.say(name, "waiting for its earlier pod to end")
+	if err := f.releaseJob(ctx, known); err != nil {
+		return err
+	}
+	if err := f.waitGone(ctx, known.name); err != nil {
+		return err
+	}
+	f.board.forget(known.name)
+	return nil
 }
 
 // start creates a Job on a node and waits for its pod.

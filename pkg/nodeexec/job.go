@@ -81,10 +81,11 @@ func (c *Config) job(n Node) *batchv1.Job {
 func (c *Config) podSpec(n Node) corev1.PodSpec {
 	spec := corev1.PodSpec{
 		// Bound past the scheduler: a full or tainted node is cleaned too, and Select has filtered.
-		NodeName:                      n.Name,
-		Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
-		RestartPolicy:                 corev1.RestartPolicyNever,
-		TerminationGracePeriodSeconds: new(int64(5)),
+		NodeName:      n.Name,
+		Tolerations:   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+		RestartPolicy: corev1.RestartPolicyNever,
+		// Idle, it ends at once. A group of images that is being removed is brought to its end, or put back.
+		TerminationGracePeriodSeconds: new(int64(60)),
 		AutomountServiceAccountToken:  new(false),
 		EnableServiceLinks:            new(false),
 		SecurityContext: &corev1.PodSecurityContext{

@@ -2,6 +2,8 @@ package nodeexec
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
@@ -29,32 +31,54 @@ func (r *removal) attempt(ctx context.Context) error {
 	callErr := call(ctx, r.fleet, r.name, node.VerbRemove, r.request, r.request.Last, func(result node.Result, stdin io.WriteCloser) error {
 		switch {
 		case result.Outcome != nil:
-			known[result.Outcome.ID] = true
-			r.each(*result.Outcome)
+			o := *result.Outcome
+			// What did not come out is asked for once more, if the answer breaks off.
+			known[o.ID] = o.State != node.Failed && o.Code != node.KeptUnconfirmed
+			r.each(o)
 		case result.Ask != nil:
 			var reply node.WantedReply
-			if reply.Wanted, wantedErr = r.wanted(ctx); wantedErr != nil {
+			if reply.Wanted, wantedErr = r.inTime(ctx); wantedErr == nil {
+				wantedErr = node.WriteRequest(stdin, reply)
+			}
+			if wantedErr != nil {
 				// The node then puts back what nobody has confirmed, and says so: its answer is read to the end.
 				return stdin.Close()
 			}
-			// The node that does not get it says so by ending its answer.
-			_ = node.WriteRequest(stdin, reply)
 		case result.Freed != nil:
 			r.freed.Bytes += result.Freed.Bytes
 			r.freed.Approximate = r.freed.Approximate || result.Freed.Approximate
+		default:
+			return errUnknownItem
 		}
 		return nil
 	})
-	if wantedErr != nil {
-		return wantedErr
-	}
 	if callErr != nil {
 		// What this attempt has freed was not told.
 		r.freed.Approximate = r.freed.Approximate || len(known) > 0
 		r.again(known)
 	}
+	// A stream that broke under the reply is a stream that broke.
+	if wantedErr != nil && !errors.Is(wantedErr, io.ErrClosedPipe) {
+		return wantedErr
+	}
 	return callErr
 }
+
+// inTime asks for what pods want no longer than the node waits for it.
+func (r *removal) inTime(ctx context.Context) ([]node.Wanted, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, node.ReplyTimeout, errNoPods)
+	defer cancel()
+	wanted, err := r.wanted(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errNoPods) {
+		err = fmt.Errorf("%w: %w", errNoPods, err)
+	}
+	return wanted, err
+}
+
+var (
+	errNoPods      = errors.New("the pods on the node could not be listed in " + node.ReplyTimeout.String())
+	errUnknownItem = errors.New("the node sent an item of an unknown kind: its agent and this program are of different versions")
+)
 
 // again leaves out of the request what the node has said the outcome of.
 func (r *removal) again(known map[string]bool) {

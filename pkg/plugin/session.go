@@ -29,7 +29,7 @@ import (
 
 // How long a command waits for its pods to end, also when it was interrupted.
 const (
-	cleanupTimeout = 30 * time.Second
+	cleanupTimeout = 75 * time.Second
 	cleanupPerNode = 100 * time.Millisecond
 	// sweepTimeout bounds the sweep after earlier runs, which goes on beside the run.
 	sweepTimeout = 10 * time.Second
