@@ -83,7 +83,7 @@ func TestRun_GoesOnWithoutANodeWhoseKubeletStops(t *testing.T) {
 		pods, err := client.CoreV1().Pods("kube-system").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"})
 		return err == nil && len(pods.Items) == 0
 	})
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestRun_WaitsForASlowKubelet lets a pod pend until a kubelet comes back. The API server takes the node for ready meanwhile.
@@ -101,7 +101,7 @@ func TestRun_WaitsForASlowKubelet(t *testing.T) {
 	if left := litterOn(t, second); len(left) != 0 {
 		t.Errorf("%s is left with %v", second, left)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestRun_TriesAgainWhenContainerdRestarts(t *testing.T) {
@@ -120,7 +120,7 @@ func TestRun_TriesAgainWhenContainerdRestarts(t *testing.T) {
 			if left := litterOn(t, node); len(left) != 0 {
 				t.Errorf("%d images are left: %s", len(left), ended.stderr)
 			}
-			wantNothingLeft(t)
+			wantNothingAlive(t)
 		})
 	}
 }
@@ -141,7 +141,7 @@ func TestRun_TriesAgainWhenTheAPIServerRestarts(t *testing.T) {
 		t.Errorf("it removed %d of 240, failed %d: %s", d.Summary.Removed, d.Summary.Failed, ended.stderr)
 	}
 	within(t, time.Minute, "the nodes are ready", func() bool { return bed.Healthy(t.Context()) == nil })
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestRun_TellsANodeThatLeftTheClusterFromOneThatFailed(t *testing.T) {
@@ -186,5 +186,5 @@ func TestRun_SaysWhatIsWrongWithItsImage(t *testing.T) {
 	if took := time.Since(began); took > 90*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }

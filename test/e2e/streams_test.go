@@ -103,7 +103,7 @@ func TestRun_NeverTakesACutAnswerForAShortOne(t *testing.T) {
 				t.Errorf("%s has %d images of the litter, %d are planned", node, len(litterOn(t, node)), len(got))
 			}
 		}
-		wantNothingLeft(t)
+		wantNothingAlive(t)
 	})
 	t.Run("removal", func(t *testing.T) {
 		litter(t, 120)
@@ -114,6 +114,6 @@ func TestRun_NeverTakesACutAnswerForAShortOne(t *testing.T) {
 			t.Errorf("it removed %d of 240, failed %d", d.Summary.Removed, d.Summary.Failed)
 		}
 		wantReportTrue(t, d)
-		wantNothingLeft(t)
+		wantNothingAlive(t)
 	})
 }
