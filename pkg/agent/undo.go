@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,9 +113,7 @@ func (u *containerdUndo) labels() (map[string]string, error) {
 			}
 			written[key] = text
 		}
-		for key, text := range written {
-			labels[key] = text
-		}
+		maps.Copy(labels, written)
 	}
 	return labels, nil
 }

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -37,8 +38,11 @@ func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
 			p.answered.Store(true)
 			return response, nil
 		}
-		if !p.answered.Load() || !again(request, err) || time.Since(began) > Outage {
+		if !p.answered.Load() || !again(request, err) {
 			return response, err
+		}
+		if time.Since(began) > Outage {
+			return givenUp(response, err)
 		}
 		next, rewindErr := rewound(request)
 		if rewindErr != nil {
@@ -55,6 +59,15 @@ func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		request = next
 	}
+}
+
+// givenUp says what client-go does not take for a reason to begin all over again.
+func givenUp(response *http.Response, err error) (*http.Response, error) {
+	if err != nil {
+		return nil, fmt.Errorf("the API server has not answered for %s: %v", Outage, err) //nolint:errorlint // not to be recognised
+	}
+	response.Header.Del("Retry-After")
+	return response, nil
 }
 
 // WrappedRoundTripper lets client-go find the transport beneath.

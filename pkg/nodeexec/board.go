@@ -154,7 +154,7 @@ func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1
 			seen = true
 			var ready bool
 			var err error
-			if ready, waiting, err = judge(pod, mount); err != nil || ready {
+			if ready, waiting, err = judge(pod, mount, time.Since(since)); err != nil || ready {
 				return pod, b.withSecret(pod, err)
 			}
 		}
@@ -265,11 +265,17 @@ func (e *SocketError) Error() string {
 	return fmt.Sprintf("the runtime's socket is not where it is expected (%s); --runtime-socket says where it is", e.Message)
 }
 
-// hopeless are the reasons of a waiting container that do not go away by waiting.
-var hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+// Reasons of a waiting container that do not go away by waiting; the doubtful ones may, while a runtime restarts or is slow.
+var (
+	hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+	doubtful = []string{"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
 
-// judge says whether the pod runs, what it is waiting for, or why it never will.
-func judge(pod *corev1.Pod, mount string) (ready bool, waiting string, err error) {
+// doubt is how long a doubtful reason gets.
+const doubt = 30 * time.Second
+
+// judge says whether the pod runs, what it is waiting for, or why it never will. waited is how long it has been waited for.
+func judge(pod *corev1.Pod, mount string, waited time.Duration) (ready bool, waiting string, err error) {
 	if pod.DeletionTimestamp != nil {
 		return false, "", fmt.Errorf("its pod %s was deleted before it ran", pod.Name)
 	}
@@ -286,7 +292,7 @@ func judge(pod *corev1.Pod, mount string) (ready bool, waiting string, err error
 			ready = true
 		case state.Terminated != nil:
 			return false, "", fmt.Errorf("container %s of its pod %s ended: %s (exit code %d)", status.Name, pod.Name, state.Terminated.Reason, state.Terminated.ExitCode)
-		case state.Waiting != nil && slices.Contains(hopeless, state.Waiting.Reason):
+		case state.Waiting != nil && (slices.Contains(hopeless, state.Waiting.Reason) || waited > doubt && slices.Contains(doubtful, state.Waiting.Reason)):
 			return false, "", &StartError{Container: status.Name, Pod: pod.Name, Image: status.Image, Reason: state.Waiting.Reason, Message: state.Waiting.Message}
 		case state.Waiting != nil && state.Waiting.Message != "":
 			waiting = state.Waiting.Reason + ": " + state.Waiting.Message

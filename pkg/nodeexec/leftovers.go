@@ -219,6 +219,9 @@ func waitLeftover(ctx context.Context, client kubernetes.Interface, l Leftover) 
 		}
 		select {
 		case <-ctx.Done():
+			if err != nil {
+				return fmt.Errorf("looking whether it is gone: %w", err)
+			}
 			return stillThere(context.WithoutCancel(ctx), client, l)
 		case <-time.After(500 * time.Millisecond):
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,6 +144,7 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 	for name, test := range map[string]struct {
 		status corev1.PodStatus
 		mount  string
+		waited time.Duration
 		ready  bool
 		want   string // of what is waited for, or of the error
 		fails  bool
@@ -164,6 +166,14 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("ErrImagePull"))}},
 			want:   "ErrImagePull",
 		},
+		"a runtime that is slow": {
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("CreateContainerError"))}},
+			want:   "CreateContainerError",
+		},
+		"a runtime that stays so": {
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("CreateContainerError"))}},
+			waited: time.Minute, fails: true, want: "CreateContainerError",
+		},
 		"out of memory":     {status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, ended)}}, fails: true, want: "OOMKilled"},
 		"evicted":           {status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "disk"}, fails: true, want: "(Evicted: disk)"},
 		"no room":           {status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods"}, fails: true, want: "(OutOfpods)"},
@@ -171,7 +181,7 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 		"a mount that lags": {mount: "MountVolume.SetUp failed: timed out", want: "timed out"},
 	} {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "eraser-n-k3x9f-abcde"}, Status: test.status}
-		ready, text, err := judge(pod, test.mount)
+		ready, text, err := judge(pod, test.mount, test.waited)
 		if err != nil {
 			text = err.Error()
 		}
@@ -190,7 +200,7 @@ func TestRefusedError_SaysHowToAllowIt(t *testing.T) {
 
 func TestJudge_DoesNotWaitForAPodThatIsBeingDeleted(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", DeletionTimestamp: &metav1.Time{}}}
-	if ready, _, err := judge(pod, ""); ready || err == nil {
+	if ready, _, err := judge(pod, "", 0); ready || err == nil {
 		t.Errorf("ready %v, error %v", ready, err)
 	}
 }

@@ -1,17 +1,22 @@
 package plan
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // pair is an image on a node, by ID and name.
 type pair struct{ id, node string }
 
 // Restrict returns what fresh removes and a person has approved: a plan made a while ago allows nothing that is not also decided
-// now. What approved removes and the result does not is in the result's Dropped, with why, after what had dropped out before.
+// now, and no image that has gained a name or was pulled again since. What approved removes and the result does not is in the result's Dropped, with why, after what had dropped out before.
 func Restrict(fresh, approved *Plan) *Plan {
 	open := approved.removals()
 	restricted := &Plan{
 		Policy: fresh.Policy, Nodes: slices.Clone(fresh.Nodes), Images: make([]Image, len(fresh.Images)), Dropped: slices.Clone(approved.Dropped),
 	}
+	known := approved.byID()
 	kept := map[pair]Reason{}
 	for i := range fresh.Images {
 		img := fresh.Images[i]
@@ -22,18 +27,58 @@ func Restrict(fresh, approved *Plan) *Plan {
 			switch {
 			case c.Decision != Remove:
 				kept[at] = c.Reasons[0]
-			case open[at]:
-				delete(open, at)
-			default:
-				c.Decision = Keep
+				continue
+			case !open[at]:
 				c.Reasons = []Reason{{Code: NotSelected, Message: "it was not in the plan that was approved"}}
-				restricted.Nodes[c.Node].ReclaimableBytes -= img.SizeBytes
+			default:
+				then := known[img.ID]
+				news := changedSince(then, approved.pulledAt(then, at.node), img, c.PulledAt)
+				if news == "" {
+					delete(open, at)
+					continue
+				}
+				c.Reasons = []Reason{{Code: Changed, Message: news}}
+				kept[at] = c.Reasons[0]
 			}
+			c.Decision = Keep
+			restricted.Nodes[c.Node].ReclaimableBytes -= img.SizeBytes
 		}
 		restricted.Images[i] = img
 	}
 	restricted.drop(approved, open, kept)
 	return restricted
+}
+
+// changedSince says what has happened to an image since a plan was approved; nothing when it is as it was.
+func changedSince(then *Image, pulledThen time.Time, now Image, pulledNow time.Time) string {
+	known := slices.Concat(then.Names, then.Digests)
+	for _, name := range slices.Concat(now.Names, now.Digests) {
+		if !slices.Contains(known, name) {
+			return fmt.Sprintf("it has been named %s since the plan was made", name)
+		}
+	}
+	if !pulledThen.IsZero() && pulledNow.After(pulledThen) {
+		return "it has been pulled or tagged since the plan was made"
+	}
+	return ""
+}
+
+func (p *Plan) byID() map[string]*Image {
+	all := make(map[string]*Image, len(p.Images))
+	for i := range p.Images {
+		all[p.Images[i].ID] = &p.Images[i]
+	}
+	return all
+}
+
+// pulledAt is when an image of the plan was pulled onto a node.
+func (p *Plan) pulledAt(img *Image, node string) time.Time {
+	for _, c := range img.Copies {
+		if p.Nodes[c.Node].Name == node {
+			return c.PulledAt
+		}
+	}
+	return time.Time{}
 }
 
 // removals are the pairs that the plan removes.

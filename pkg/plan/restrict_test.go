@@ -2,7 +2,9 @@ package plan_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
@@ -77,5 +79,28 @@ func TestRestrict_SaysWhichNodesAreNotThereAnyMore(t *testing.T) {
 	}
 	if again := plan.Restrict(fresh, got); len(again.Dropped) != 3 || again.Dropped[0] != got.Dropped[0] {
 		t.Errorf("what had dropped out is forgotten: %q", texts(again))
+	}
+}
+
+func TestRestrict_KeepsWhatHasChangedSinceItWasApproved(t *testing.T) {
+	approved := plan.Decide(plan.Input{Nodes: []plan.NodeInventory{inventory("node1", stale())}})
+	for name, test := range map[string]struct {
+		change func(*node.Image)
+		want   string
+	}{
+		"nothing":            {func(*node.Image) {}, ""},
+		"it lost a name":     {func(i *node.Image) { i.Digests = append([]string{}, i.Digests...); i.Names = nil }, ""},
+		"it was tagged":      {func(i *node.Image) { i.Names = append([]string{"docker.io/library/app:stable"}, i.Names...) }, "docker.io/library/app:stable"},
+		"it was pulled anew": {func(i *node.Image) { i.PulledAt = i.PulledAt.Add(time.Second) }, "pulled or tagged"},
+	} {
+		img := stale()
+		test.change(&img)
+		got := plan.Restrict(plan.Decide(plan.Input{Nodes: []plan.NodeInventory{inventory("node1", img)}}), approved)
+		if (got.Removals() == 1) != (test.want == "") || len(got.Dropped) != 1-got.Removals() {
+			t.Errorf("%s: %d removals, dropped out are %q", name, got.Removals(), texts(got))
+		}
+		if test.want != "" && (got.Dropped[0].Reason.Code != plan.Changed || !strings.Contains(got.Dropped[0].Reason.Message, test.want)) {
+			t.Errorf("%s: dropped out because of %s", name, got.Dropped[0].Reason)
+		}
 	}
 }

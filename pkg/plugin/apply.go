@@ -127,12 +127,12 @@ func readPlan(streams genericiooptions.IOStreams, path string) (*report.Document
 	if err := checkAge(time.Now(), saved.FinishedAt); err != nil {
 		return nil, nil, err
 	}
+	if saved.Policy.Scan {
+		return nil, nil, errors.New("it was made with a scan, which this version cannot do again")
+	}
 	approved, err := saved.Approved()
 	if err != nil {
 		return nil, nil, err
-	}
-	if approved.Policy.Scan {
-		return nil, nil, errors.New("it was made with a scan, which this version cannot do again")
 	}
 	return &saved, approved, nil
 }

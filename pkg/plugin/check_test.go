@@ -75,7 +75,7 @@ func TestJudgeAdmission_GoesByTheEnforcedLevelWhereNoPodMayBeTried(t *testing.T)
 
 func TestJudgeNodes_AsksNobodyWhenSomethingFailedBefore(t *testing.T) {
 	c := &checker{session: &session{sessionOptions: &sessionOptions{}, client: fake.NewClientset()}}
-	c.nodes = []nodeexec.Node{
+	c.candidates = []nodeexec.Node{
 		{Name: "n1", Runtime: "containerd://2.4.2", Sockets: []string{"/x.sock"}}, {Name: "n2", Sockets: []string{"/x.sock"}, DiskPressure: true},
 		{Name: "gk3-n3", Sockets: []string{"/x.sock"}, Unsupported: "GKE Autopilot"},
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/imageclean/kubectl-imageclean/docs"
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
@@ -27,8 +28,8 @@ type checker struct {
 	config   *rest.Config
 	pre      bool
 	findings []report.Finding
-	// nodes are those that a run would work on.
-	nodes []nodeexec.Node
+	// candidates are the nodes that a run would work on.
+	candidates []nodeexec.Node
 	// missing is what the user lacks, by Permission.Action.
 	missing map[string]bool
 }
@@ -144,7 +145,10 @@ func (c *checker) choose(ctx context.Context) ([]nodeexec.Skip, error) {
 	case len(nodes) == 0:
 		c.add("nodes", report.CheckWarning, "every node would be skipped", "")
 	}
-	c.nodes = nodes
+	c.candidates = nodes
+	for _, n := range nodes {
+		c.nodes = append(c.nodes, plan.Node{Name: n.Name, Runtime: n.Runtime, State: plan.NodePlanned})
+	}
 	return skips, nil
 }
 
@@ -153,8 +157,8 @@ func (c *checker) admission(ctx context.Context) {
 	const check = "namespace"
 	var tried []nodeexec.Node
 	for _, pressed := range []bool{false, true} {
-		if i := slices.IndexFunc(c.nodes, func(n nodeexec.Node) bool { return n.DiskPressure == pressed }); i >= 0 {
-			tried = append(tried, c.nodes[i])
+		if i := slices.IndexFunc(c.candidates, func(n nodeexec.Node) bool { return n.DiskPressure == pressed }); i >= 0 {
+			tried = append(tried, c.candidates[i])
 		}
 	}
 	if len(tried) == 0 || c.missing["create jobs"] {
@@ -204,10 +208,10 @@ func (c *checker) judgeAdmission(check string, ns *corev1.Namespace, podTried bo
 
 // judgeNodes notes for each node whether its runtime answers, or with --pre whether it should.
 func (c *checker) judgeNodes(ctx context.Context) error {
-	results := make([]report.Finding, len(c.nodes))
+	results := make([]report.Finding, len(c.candidates))
 	ask := !c.pre && !c.failed()
 	var reached []nodeexec.Node
-	for i, n := range c.nodes {
+	for i, n := range c.candidates {
 		f := report.Finding{Check: "node", Node: n.Name, State: report.CheckOK, Found: fmt.Sprintf("%s, expected at %s", n.Runtime, n.Sockets[0])}
 		switch {
 		case n.Unsupported != "":
@@ -220,7 +224,7 @@ func (c *checker) judgeNodes(ctx context.Context) error {
 		results[i] = f
 	}
 	err := c.reach(ctx, reached, results)
-	for i, n := range c.nodes {
+	for i, n := range c.candidates {
 		if n.DiskPressure {
 			results[i].Found += "; it is under disk pressure, so its pod asks for the priority system-node-critical"
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -89,7 +88,7 @@ func (f *cleanupFlags) toOptions(streams genericiooptions.IOStreams) (*cleanupOp
 	if o.format, err = outputFormat(f.output); err != nil {
 		return nil, err
 	}
-	o.interactive = (o.format == report.Table || o.format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
+	o.interactive = canAsk(streams, o.format)
 	return o, nil
 }
 
@@ -112,7 +111,7 @@ func (o *cleanupOptions) Run(ctx context.Context) error {
 	rows, chosen := o.chooseLeftovers(found)
 	if approved, err := o.approve(timed, run, rows, len(chosen)); !approved || err != nil {
 		if ctx.Err() != nil {
-			return &cleanupError{errors.New("interrupted, nothing was deleted")}
+			return &interruptedError{"nothing was deleted"}
 		}
 		return err
 	}
@@ -135,7 +134,7 @@ func (o *cleanupOptions) Run(ctx context.Context) error {
 	fmt.Fprintf(o.ErrOut, "\n%d deleted, %d failed, %d kept\n", d.Summary.Deleted, d.Summary.Failed, d.Summary.Kept)
 	switch {
 	case d.Summary.Failed > 0 && ctx.Err() != nil:
-		return &cleanupError{errors.New("interrupted before everything was gone")}
+		return &interruptedError{"not everything was gone by then: see what 'kubectl imageclean cleanup --dry-run' lists"}
 	case d.Outcome == clean.AllFailed:
 		return errors.New("nothing could be deleted; the report says why")
 	}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"golang.org/x/term"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
@@ -16,6 +18,11 @@ import (
 func isTerminal(stream any) bool {
 	file, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// canAsk says whether there is a person to ask, who sees what it is about.
+func canAsk(streams genericiooptions.IOStreams, format report.Format) bool {
+	return (format == report.Table || format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
 }
 
 // manyImages is from where on a mere "yes" is too easily typed.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -69,7 +68,7 @@ func (f *removalFlags) toOptions(streams genericiooptions.IOStreams, nodes []str
 			return nil, rejectf("--save-plan: %w", err)
 		}
 	}
-	o.interactive = (o.format == report.Table || o.format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
+	o.interactive = canAsk(streams, o.format)
 	o.policy.Exclude, err = toExclusions(f.exclude)
 	return o, err
 }

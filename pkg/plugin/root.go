@@ -35,7 +35,11 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string
 	code := exitCode(ctx, err)
 	switch {
 	case code == ExitInterrupted: // how the steps under way ended when they were cut short says nothing
-		fmt.Fprintln(streams.ErrOut, "interrupted; nothing of imageclean is left on the nodes")
+		message := "nothing of imageclean is left on the nodes"
+		if own, ok := errors.AsType[*interruptedError](err); ok {
+			message = own.message
+		}
+		fmt.Fprintln(streams.ErrOut, "interrupted; "+message)
 	case err != nil:
 		fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimSpace(report.Printable(err.Error())))
 	}
@@ -114,6 +118,11 @@ type cleanupError struct{ err error }
 
 func (e *cleanupError) Error() string { return "cleaning up: " + e.err.Error() }
 func (e *cleanupError) Unwrap() error { return e.err }
+
+// interruptedError is a command that was interrupted and has more to say than others.
+type interruptedError struct{ message string }
+
+func (e *interruptedError) Error() string { return "interrupted; " + e.message }
 
 // outcomeErr is the error of an outcome, nil for a good one.
 func outcomeErr(o clean.Outcome) error {

@@ -37,7 +37,7 @@ func (d *Document) Approved() (*plan.Plan, error) {
 			return nil, fmt.Errorf("it has the image %q twice, or that is not an image ID", img.ID)
 		}
 		ids[img.ID] = true
-		approved, err := img.approved(p.Nodes, at)
+		approved, err := img.approved(p.Nodes, at, removeCodes(policy))
 		if err != nil {
 			return nil, fmt.Errorf("image %s (%s): %w", approved.DisplayName(), img.ID, err)
 		}
@@ -48,14 +48,17 @@ func (d *Document) Approved() (*plan.Plan, error) {
 		return nil, fmt.Errorf("its summary counts %d nodes and %d images with %d copies, but it has %d, %d and %d: a part of it is missing",
 			s.Nodes, s.Images, s.Remove+s.Keep, len(d.Nodes), len(d.Images), copies)
 	}
+	if p.Removals() > d.Summary.Remove {
+		return nil, fmt.Errorf("its summary counts %d removals, but it has %d", d.Summary.Remove, p.Removals())
+	}
 	if !slices.ContainsFunc(p.Nodes, func(n plan.Node) bool { return n.State == plan.NodePlanned }) {
 		return nil, errors.New("it decides about no node")
 	}
 	return p, nil
 }
 
-// approved turns an image back. nodes are those of the plan, at are their places by name.
-func (img *Image) approved(nodes []plan.Node, at map[string]int) (plan.Image, error) {
+// approved turns an image back. nodes are those of the plan, at are their places by name, codes the reasons to remove.
+func (img *Image) approved(nodes []plan.Node, at map[string]int, codes []plan.Code) (plan.Image, error) {
 	out := plan.Image{Identity: image.Identity{ID: img.ID, Names: img.Names, Digests: img.Digests}, SizeBytes: img.SizeBytes, Verdict: img.Verdict}
 	seen := map[int]bool{}
 	for _, c := range img.Nodes {
@@ -64,7 +67,7 @@ func (img *Image) approved(nodes []plan.Node, at map[string]int) (plan.Image, er
 			return out, fmt.Errorf("the node %q is not in the plan, or is named twice", c.Name)
 		}
 		seen[n] = true
-		if err := c.contradiction(nodes[n].State); err != nil {
+		if err := c.contradiction(nodes[n].State, codes); err != nil {
 			return out, fmt.Errorf("on node %s %w", c.Name, err)
 		}
 		reasons := make([]plan.Reason, len(c.Reasons))
@@ -76,11 +79,19 @@ func (img *Image) approved(nodes []plan.Node, at map[string]int) (plan.Image, er
 	return out, nil
 }
 
-// removeCodes are the only reasons for which a plan removes anything.
-var removeCodes = []plan.Code{plan.Vulnerable, plan.EndOfLife, plan.Unused, plan.Listed}
+// removeCodes are the only reasons for which a plan of this policy removes anything.
+func removeCodes(policy plan.Policy) []plan.Code {
+	switch {
+	case policy.Listed:
+		return []plan.Code{plan.Listed}
+	case policy.Scan:
+		return []plan.Code{plan.Vulnerable, plan.EndOfLife}
+	}
+	return []plan.Code{plan.Unused}
+}
 
-// contradiction says where a copy contradicts itself.
-func (c *Copy) contradiction(node plan.NodeState) error {
+// contradiction says where a copy contradicts itself. codes are the reasons to remove.
+func (c *Copy) contradiction(node plan.NodeState, codes []plan.Code) error {
 	switch {
 	case c.Decision != plan.Keep && c.Decision != plan.Remove:
 		return fmt.Errorf("its decision is %q, which is neither keep nor remove", c.Decision)
@@ -92,8 +103,11 @@ func (c *Copy) contradiction(node plan.NodeState) error {
 		return fmt.Errorf("it is to be removed, but the node is %s", node)
 	}
 	for _, r := range c.Reasons {
-		if !slices.Contains(removeCodes, r.Code) {
+		if !slices.Contains([]plan.Code{plan.Vulnerable, plan.EndOfLife, plan.Unused, plan.Listed}, r.Code) {
 			return fmt.Errorf("it is to be removed, but its reasons keep it (%s)", plan.Reason(r))
+		}
+		if !slices.Contains(codes, r.Code) {
+			return fmt.Errorf("it is to be removed for a reason that the plan's policy does not have (%s)", plan.Reason(r))
 		}
 	}
 	return nil

@@ -66,8 +66,8 @@ func TestApproved_HasThePolicy(t *testing.T) {
 		}
 	}
 	for name, policy := range map[string]plan.Policy{"full": full, "default": {}} {
-		p := example()
-		p.Policy = policy
+		// Nothing of it is to be removed: the reasons of a removal have to fit the policy.
+		p := &plan.Plan{Policy: policy, Nodes: []plan.Node{{Name: "node1", State: plan.NodePlanned}}}
 		got, err := saved(t, p).Approved()
 		if err != nil {
 			t.Fatal(err)

@@ -56,7 +56,7 @@ func TestRun_CleansTaintedAndCordonedNodes(t *testing.T) {
 		patch(`{"spec":` + spec + `}`)
 		wantCleaned(t, node)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestRun_GoesOnWithoutANodeThatHasNoPodSlotsLeft lets a kubelet take no more pods than it has.
@@ -213,5 +213,5 @@ func TestRun_NeedsNoDefaultsOfTheNamespace(t *testing.T) {
 		"requests.cpu": resource.MustParse("1"), "requests.memory": resource.MustParse("1Gi"), "limits.cpu": resource.MustParse("4"), "limits.memory": resource.MustParse("1Gi"),
 	})
 	wantCleaned(t, bed.Nodes()[0], "-n", name)
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }

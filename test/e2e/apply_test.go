@@ -97,7 +97,7 @@ func TestApply_CarriesOutASavedPlan(t *testing.T) {
 	if !contains(again.stderr, scene.Stale[0]+" on node1,node2: Absent: it is not on the node any more") || !contains(again.stderr, "nothing to do") {
 		t.Errorf("a second time it says %s", again)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestApply_RefusesAPlanThatIsNotGood(t *testing.T) {
@@ -217,7 +217,7 @@ func TestApply_KeepsWhatIsNeededSince(t *testing.T) {
 		}
 		wantNames(t, map[string][]string{first: before[first]}, image)
 	})
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // addNode makes a plan one that was made when the cluster had one node more, with everything that the plan removes.

@@ -131,7 +131,7 @@ func TestCheck_PassesForAUserWithNothingButTheClusterRole(t *testing.T) {
 	if got := d.states("node"); !slices.Equal(got, []string{"skipped", "skipped"}) {
 		t.Errorf("nodes are %v although the namespace takes no pods", got)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestCheck_GoesOnAfterWhatFails(t *testing.T) {
@@ -171,7 +171,7 @@ func TestCheck_GoesOnAfterWhatFails(t *testing.T) {
 	if !contains(gone.stdout, "cluster   failed") {
 		t.Errorf("it does not say that nobody answers: %s", gone)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // dispensable are the permissions that a run does without, as docs/security.md says.

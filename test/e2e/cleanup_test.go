@@ -107,7 +107,7 @@ func TestCleanup_DeletesWhatAKilledRunLeft(t *testing.T) {
 	if d.Outcome != "done" || d.Summary.Deleted != 1 || d.Leftovers[0].State != "active" || d.Leftovers[0].Node != bed.Nodes()[0] {
 		t.Errorf("with --all it deletes %+v", d)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 	if d := cleanup(t, 0, "--yes", "--all"); d.Summary.Leftovers != 0 {
 		t.Errorf("a second time it finds %+v", d)
 	}
@@ -137,7 +137,7 @@ func TestRun_SweepsAfterEarlierRunsAndLeavesOthersAlone(t *testing.T) {
 		t.Errorf("after a run there is %+v", d)
 	}
 	cleanup(t, 0, "--all", "--yes")
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestCleanup_SaysWhichNodeKeepsWhatCannotGo stops a kubelet: nobody ends its pods.
@@ -167,5 +167,5 @@ func TestCleanup_SaysWhichNodeKeepsWhatCannotGo(t *testing.T) {
 	}
 	// It goes when the node returns, as was said.
 	eventually(t, "the job is gone", func() bool { return cleanup(t, 0, "--dry-run", "--all").Summary.Leftovers == 0 })
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }

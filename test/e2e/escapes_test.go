@@ -84,7 +84,7 @@ func TestOutput_IsHarmlessWhateverThingsAreCalled(t *testing.T) {
 		wantRejectedHarmlessly(t, 1, "run", "--no-scan", "--dry-run", first)
 		mend()
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func wantRejectedHarmlessly(t *testing.T, code int, args ...string) {

@@ -307,5 +307,5 @@ func TestRun_TakesPatternsForWhatTheySay(t *testing.T) {
 			}
 		}
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }

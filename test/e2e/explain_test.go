@@ -256,5 +256,5 @@ func TestExclusionsLint_HoldsPatternsAgainstTheNodes(t *testing.T) {
 	if !contains(r.stdout, "PROBLEM") || !contains(r.stderr, "8 problems") {
 		t.Errorf("it prints %s", r)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }

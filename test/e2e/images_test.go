@@ -77,7 +77,7 @@ func TestRun_RemovesAnImageWithAllItsNames(t *testing.T) {
 			t.Errorf("left on %s: %s", node, line)
 		}
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestRun_KeepsWhatIsSharedWithAnImageInUse has two images of the same layers, of which only the configuration differs.
@@ -112,7 +112,7 @@ func TestRun_KeepsWhatIsSharedWithAnImageInUse(t *testing.T) {
 	for _, node := range bed.Nodes() {
 		waitRunning(t, "before-"+node, "after-"+node)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestRun_RemovesManyImages has three hundred on one node, as a build machine does.
@@ -149,5 +149,5 @@ func TestRun_RemovesManyImages(t *testing.T) {
 	if got := hardNames(t, node); len(got) != 0 {
 		t.Errorf("%d are left: %v", len(got), got)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }

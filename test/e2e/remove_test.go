@@ -78,7 +78,7 @@ func TestRemove_RemovesWhatItNamesByWhateverName(t *testing.T) {
 		}
 		wantNames(t, before, test.gone...)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestRemove_OnlyFromTheNodesOfItsSelector(t *testing.T) {

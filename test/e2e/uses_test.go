@@ -79,7 +79,7 @@ func TestRun_KeepsWhatPodsOfAnyKindUse(t *testing.T) {
 			t.Errorf("%s has %v", node, left)
 		}
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // startEveryKind starts pods of every kind on a node.
@@ -240,7 +240,7 @@ func TestRun_KeepsWhatCameToBeUsedSinceThePlan(t *testing.T) {
 	if s := runHard(t).Summary; s.Remove != 0 {
 		t.Errorf("a run would remove %d of them", s.Remove)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestRun_KeepsWhatCameToBeUsedWhileAPersonThought is the same with the command, which decides anew after the answer.
@@ -259,7 +259,7 @@ func TestRun_KeepsWhatCameToBeUsedWhileAPersonThought(t *testing.T) {
 	if got := hardNames(t, node); !slices.Equal(got, refs[:1]) {
 		t.Errorf("%s has %v", node, got)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // hardPass is a pass over the hard images, without the command around it.
