@@ -215,7 +215,11 @@ func (f *Fleet) Release(ctx context.Context) error {
 	for _, job := range jobs {
 		group.Go(func() error { return f.releaseJob(ctx, job) })
 	}
-	return errors.Join(group.Wait(), f.waitGone(ctx, ""))
+	err := group.Wait()
+	if apierrors.IsForbidden(err) {
+		return err // what may not be deleted does not go
+	}
+	return errors.Join(err, f.waitGone(ctx, ""))
 }
 
 // releaseJob deletes a Job and its pod. A kubelet takes a second or two to end a pod and to say so. Its containers end at

@@ -37,6 +37,7 @@ func TestExitCode_IsDecidedByTheKindOfError(t *testing.T) {
 		"all failed":                {t.Context(), outcomeErr(clean.AllFailed), 1},
 		"interrupted":               {ended, outcomeErr(clean.Interrupted), 130},
 		"interrupted while waiting": {ended, errors.New("waiting for its pod: context canceled"), 130},
+		"interrupted, and told so":  {ended, &interruptedError{"nothing was deleted"}, 130},
 		"rejected although ended":   {ended, rejectf("x"), 2},
 		"done":                      {t.Context(), outcomeErr(clean.Done), 0},
 	} {
