@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -92,6 +93,9 @@ func (f *cleanupFlags) toOptions(streams genericiooptions.IOStreams) (*cleanupOp
 	return o, nil
 }
 
+// deletionTimeout is how long what is deleted may take to be gone.
+const deletionTimeout = 30 * time.Second
+
 // Run lists what is left, asks, deletes, and waits until it is gone.
 func (o *cleanupOptions) Run(ctx context.Context) error {
 	timed, cancel := o.timed(ctx)
@@ -115,7 +119,7 @@ func (o *cleanupOptions) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	waiting, cancel := context.WithTimeout(timed, cleanupTimeout)
+	waiting, cancel := context.WithTimeout(timed, deletionTimeout)
 	defer cancel()
 	failed := nodeexec.ClearLeftovers(waiting, client, chosen)
 	for i, l := range found {

@@ -278,7 +278,7 @@ func wantNothingLeft(t *testing.T) {
 // wantNothingAlive is wantNothingLeft without what only the kubelet's records say.
 func wantNothingAlive(t *testing.T) {
 	t.Helper()
-	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"}
+	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean", FieldSelector: "metadata.namespace!=" + killedNamespace}
 	jobs, err := client.BatchV1().Jobs("").List(t.Context(), ours)
 	if err != nil {
 		t.Fatal(err)

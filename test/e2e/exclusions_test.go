@@ -37,30 +37,6 @@ func forget(t *testing.T, namespace, name string) {
 	}
 }
 
-// privilegedNamespace makes a namespace that admits our pods, and waits after the test until it is gone.
-func privilegedNamespace(t *testing.T, name string) {
-	t.Helper()
-	_, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"},
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-		defer cancel()
-		if err := client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-		for ; ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
-			if _, err := client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-				return
-			}
-		}
-		t.Errorf("namespace %s is not gone", name)
-	})
-}
-
 // allNames are what each node's containerd calls its images, digests and IDs included.
 func allNames(t *testing.T) map[string][]string {
 	t.Helper()
@@ -141,7 +117,7 @@ func TestRun_StopsBeforeItAsksANodeWhenAnExclusionCannotBeRead(t *testing.T) {
 func TestRun_HoldsEveryKeyAlsoOfKubeSystemWhenItsPodsGoElsewhere(t *testing.T) {
 	lay(t)
 	node := bed.Nodes()[0]
-	privilegedNamespace(t, "excl-tools")
+	namespace(t, "excl-tools", map[string]string{"pod-security.kubernetes.io/enforce": "privileged"})
 	exclude(t, metav1.NamespaceSystem, "two-keys", map[string]string{
 		"a.json": `{"excluded": ["shop/web:1.8"]}`, "b.json": `{"excluded": ["shop/web:1.9"]}`, "notes.txt": "not read",
 	})

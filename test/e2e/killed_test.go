@@ -12,10 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// killedNamespace has what killed runs leave behind, where other tests do not look.
+const killedNamespace = "killed"
+
 // TestRun_LeavesNothingForLongWhenItIsKilled kills runs in every phase, all at the same time, so that there is only one wait: for
-// what the pods and the cluster do by themselves, at the times that are shipped.
+// what the pods and the cluster do by themselves, at the times that are shipped. The tests that come after it fill the wait.
 func TestRun_LeavesNothingForLongWhenItIsKilled(t *testing.T) {
 	litter(t, 150)
+	namespace(t, killedNamespace, map[string]string{"pod-security.kubernetes.io/enforce": "privileged"})
 	first, second := bed.Nodes()[0], bed.Nodes()[1]
 	var all sync.WaitGroup
 	for _, phase := range []struct {
@@ -34,7 +38,7 @@ func TestRun_LeavesNothingForLongWhenItIsKilled(t *testing.T) {
 		{said: ": its pod runs", args: []string{"list"}, signals: []syscall.Signal{syscall.SIGINT, syscall.SIGINT}},
 	} {
 		all.Go(func() {
-			r := start(t, phase.args...)
+			r := start(t, append(phase.args, "-n", killedNamespace)...)
 			r.until(phase.said)
 			if phase.signals == nil {
 				phase.signals = []syscall.Signal{syscall.SIGKILL}
@@ -55,9 +59,13 @@ func TestRun_LeavesNothingForLongWhenItIsKilled(t *testing.T) {
 	}
 
 	// Another run does its work all the same, and leaves alone what may still be at work.
-	r := imageclean(t, append(litterArgs, "-o", "json")...)
+	jobs := ourJobs(t)
+	r := imageclean(t, append(litterArgs, "-o", "json", "-n", killedNamespace)...)
 	wantCode(t, r, 0)
 	wantReportTrue(t, parse(t, r))
+	if left := ourJobs(t); left != jobs {
+		t.Errorf("%d jobs were left behind, and %d after another run", jobs, left)
+	}
 	for _, node := range bed.Nodes() {
 		if left := litterOn(t, node); len(left) != 0 {
 			t.Errorf("%s is left with %d images", node, len(left))
@@ -66,14 +74,16 @@ func TestRun_LeavesNothingForLongWhenItIsKilled(t *testing.T) {
 
 	within(t, 3*time.Minute-time.Since(killed), "no process of ours runs", func() bool { return len(ourProcesses(t)) == 0 })
 	t.Logf("no process of ours %s after they were killed", time.Since(killed).Round(time.Second))
+	// From here on when all the others have been run.
+	t.Parallel()
 	within(t, 10*time.Minute-time.Since(killed), "no job of ours is there", func() bool { return ourJobs(t) == 0 })
-	t.Logf("no job of ours %s after they were killed", time.Since(killed).Round(time.Second))
 	wantNothingLeft(t)
 }
 
+// ourJobs counts what killed runs have left.
 func ourJobs(t *testing.T) int {
 	t.Helper()
-	jobs, err := client.BatchV1().Jobs("").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"})
+	jobs, err := client.BatchV1().Jobs(killedNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"})
 	if err != nil {
 		t.Fatal(err)
 	}

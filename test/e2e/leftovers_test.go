@@ -49,7 +49,7 @@ func TestRun_LeavesNothingBehindWhenItIsInterrupted(t *testing.T) {
 			if !contains(ended.stderr, "interrupted; nothing") {
 				t.Errorf("it does not say that it was interrupted: %s", ended)
 			}
-			wantNothingLeft(t)
+			wantNothingAlive(t)
 			wantNoHalfRemoved(t)
 		})
 	}
@@ -86,7 +86,7 @@ func TestRun_LeavesNothingBehindWhenItsReaderHasSeenEnough(t *testing.T) {
 	if !contains(string(out), "IMAGE") {
 		t.Errorf("it printed %s", out)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestRun_GoesOnWithoutTheNodesThatFail gives the runtime's socket a name that only the first node knows.
@@ -109,7 +109,7 @@ func TestRun_GoesOnWithoutTheNodesThatFail(t *testing.T) {
 	if !contains(r.stderr, second) || !contains(r.stderr, "--runtime-socket") {
 		t.Errorf("it does not say which node failed, and what to do: %s", r)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // until waits for the plugin to say something, or to end.
@@ -145,7 +145,7 @@ func TestRun_LeavesNothingBehindWhenItFails(t *testing.T) {
 			if !contains(r.stderr, test.said) {
 				t.Errorf("stderr does not say %q: %s", test.said, r)
 			}
-			wantNothingLeft(t)
+			wantNothingAlive(t)
 		})
 	}
 }
@@ -163,7 +163,7 @@ func TestRun_DoesNothingWhenAnExclusionCannotBeRead(t *testing.T) {
 	if now := imageNames(t, bed.Nodes()[0]); !slices.Equal(now, before) {
 		t.Errorf("the node had %v and has %v", before, now)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // addExclusions adds a ConfigMap of exclusions with this document, and returns what takes it away.
@@ -209,7 +209,7 @@ func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 	if said := ask(nothing, "yes\n"); !contains(said, "removed 1 image") || slices.Contains(imageNames(t, node), scene.Stale[0]) {
 		t.Errorf("after a yes it says %q", said)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // askAtTerminal runs a command in a terminal that script(1) makes, does what happens while the person thinks, types, and returns
