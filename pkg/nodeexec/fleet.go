@@ -219,8 +219,14 @@ func (f *Fleet) Release(ctx context.Context) error {
 	if apierrors.IsForbidden(err) {
 		return err // what may not be deleted does not go
 	}
+	// Containers that could be told have ended by now. The rest is up to kubelets, which may be away.
+	ctx, cancel := context.WithTimeout(ctx, kubeletTimeout)
+	defer cancel()
 	return errors.Join(err, f.waitGone(ctx, ""))
 }
+
+// kubeletTimeout is how long kubelets get to end pods.
+const kubeletTimeout = 30 * time.Second
 
 // releaseJob deletes a Job and its pod. A kubelet takes a second or two to end a pod and to say so. Its containers end at
 // once when they are told from inside, and when they have, the pod can be deleted without waiting for the kubelet's word.
