@@ -193,6 +193,8 @@ func TestApply_KeepsWhatIsNeededSince(t *testing.T) {
 		edit(t, path, func(plan map[string]any) {
 			c := copyOf(t, plan, image, first)
 			c["decision"], c["reasons"] = "remove", []any{map[string]any{"code": "Unused", "message": "nothing uses it"}}
+			summary := plan["summary"].(map[string]any)
+			summary["remove"], summary["keep"] = summary["remove"].(float64)+1, summary["keep"].(float64)-1
 		})
 		r := imageclean(t, "apply", "-f", path, "--yes")
 		wantCode(t, r, 0)
