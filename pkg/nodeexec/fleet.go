@@ -36,6 +36,8 @@ type Config struct {
 	Image string
 	// ImagePullSecret in Namespace, when the image's registry asks for one.
 	ImagePullSecret string
+	// Privileged has the pods run privileged, for platforms where nothing less reaches the runtime's socket.
+	Privileged bool
 	// KeepPods keeps a node's pod after its inventory, for a removal that follows at once. Without it each lives for one
 	// question.
 	KeepPods bool

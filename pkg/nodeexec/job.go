@@ -125,16 +125,23 @@ func (c *Config) container() corev1.Container {
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("128Mi")},
 		},
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: new(false),
-			ReadOnlyRootFilesystem:   new(true),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		},
+		SecurityContext: c.securityContext(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "lease", MountPath: leaseDir},
 			{Name: "tmp", MountPath: "/tmp"},
 			{Name: "runtime", MountPath: socketPath},
 		},
+	}
+}
+
+func (c *Config) securityContext() *corev1.SecurityContext {
+	if c.Privileged {
+		return &corev1.SecurityContext{Privileged: new(true), ReadOnlyRootFilesystem: new(true)}
+	}
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false),
+		ReadOnlyRootFilesystem:   new(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
 }
 

@@ -125,6 +125,10 @@ func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 			t.Errorf("container %s may do more than it needs: %+v", c.Name, s)
 		}
 	}
+	privileged := (&Config{Privileged: true}).job(Node{Name: "n", Sockets: []string{containerdSocket}}).Spec.Template.Spec.Containers[0].SecurityContext
+	if privileged.Privileged == nil || !*privileged.Privileged || privileged.AllowPrivilegeEscalation != nil {
+		t.Errorf("asked to be privileged it is %+v", privileged)
+	}
 	pressed := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, DiskPressure: true})
 	if pressed.Spec.Template.Spec.PriorityClassName != "system-node-critical" || pressed.Labels[TypeLabel] != "manual" {
 		t.Errorf("a node under disk pressure gets %+v", pressed.Spec.Template.Spec.PriorityClassName)

@@ -45,6 +45,7 @@ type sessionFlags struct {
 	registry        string
 	imagePullSecret string
 	runtimeSocket   string
+	privileged      bool
 }
 
 func newSessionFlags() *sessionFlags {
@@ -61,6 +62,7 @@ func (f *sessionFlags) addTo(cmd *cobra.Command) {
 	flags.IntVar(&f.parallelism, "parallelism", f.parallelism, "How many nodes to work on at once")
 	flags.StringVar(&f.registry, "registry", f.registry, "Where imageclean's own images are pulled from")
 	flags.StringVar(&f.imagePullSecret, "image-pull-secret", f.imagePullSecret, "A secret in the namespace, when that registry asks for one")
+	flags.BoolVar(&f.privileged, "privileged", f.privileged, "Run the pods privileged, where a platform lets nothing less reach the runtime")
 	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
 	cmd.Flags().AddFlagSet(flags)
 }
@@ -208,7 +210,7 @@ func (o *sessionOptions) newRun() clean.Run {
 
 func (s *session) fleetConfig(config *rest.Config, keepPods bool) nodeexec.Config {
 	return nodeexec.Config{
-		Client: s.client, REST: config, Namespace: s.namespace, Run: s.run.ID, ImagePullSecret: s.imagePullSecret,
+		Client: s.client, REST: config, Namespace: s.namespace, Run: s.run.ID, ImagePullSecret: s.imagePullSecret, Privileged: s.privileged,
 		Image: version.Image(s.registry, "node"), KeepPods: keepPods, Deadline: s.timeout, Progress: s.progress.waiting,
 	}
 }

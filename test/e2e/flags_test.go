@@ -182,6 +182,28 @@ func TestList_ShowsWhatUsesAnImage(t *testing.T) {
 	wantNothingLeft(t)
 }
 
+func TestList_RunsPrivilegedWhenItIsAsked(t *testing.T) {
+	needBed(t)
+	dumpOnFailure(t)
+	r := start(t, "list", "-o", "name", "--privileged", bed.Nodes()[0])
+	privileged := false
+	eventually(t, "its pod is seen", func() bool {
+		pods, err := client.CoreV1().Pods("kube-system").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"})
+		if err != nil || len(pods.Items) == 0 {
+			return false
+		}
+		context := pods.Items[0].Spec.Containers[0].SecurityContext
+		privileged = context.Privileged != nil && *context.Privileged
+		return true
+	})
+	ended := r.wait()
+	wantCode(t, ended, 0)
+	if !privileged || !contains(ended.stdout, "registry.k8s.io/pause") {
+		t.Errorf("privileged %v: %s", privileged, ended)
+	}
+	wantNothingAlive(t)
+}
+
 func TestVersion_NamesTheImageItUses(t *testing.T) {
 	r := imageclean(t, "version")
 	wantCode(t, r, 0)
