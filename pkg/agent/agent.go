@@ -38,8 +38,8 @@ type gauge func(ctx context.Context, removed []string) (node.Freed, error)
 
 // undo holds on to what images consist of, so that they can be put back after their removal.
 type undo interface {
-	// holds says whether the image can be put back.
-	holds(id string) bool
+	// holds says why an image could not be put back: errUnrecorded when the runtime has let go of it already.
+	holds(id string) error
 	// putBack makes the image what it was, whether or not any of it was removed.
 	putBack(ctx context.Context, id string) error
 	// letGo lets the runtime free what was not put back, and returns when it has. It must be called.

@@ -34,7 +34,7 @@ type fake struct {
 	noUndo   bool
 	failUndo error
 	// unheld images cannot be put back.
-	unheld []string
+	unheld map[string]error
 	letGo  int
 	asked  int
 	mu     sync.Mutex // of what remove changes: it is called for several images at once
@@ -133,7 +133,7 @@ type fakeUndo struct {
 	images []storedImage
 }
 
-func (u *fakeUndo) holds(id string) bool { return !slices.Contains(u.fake.unheld, id) }
+func (u *fakeUndo) holds(id string) error { return u.fake.unheld[id] }
 
 func (u *fakeUndo) putBack(_ context.Context, id string) error {
 	if slices.ContainsFunc(u.fake.stored, func(img storedImage) bool { return img.ID == id }) {

@@ -128,8 +128,12 @@ func TestRemove_KeepsWhatIsNotToBeRemovedAnyMore(t *testing.T) {
 		{"the runtime refuses", func(f *fake, _ *node.RemoveRequest) { f.failRemove = errors.New("no") }, "failed no; it was put back"},
 		{"still there afterwards", func(f *fake, _ *node.RemoveRequest) { f.sticky = []string{app.handle} },
 			"failed the runtime deleted it without an error, but it is still there; it was put back"},
-		{"cannot be put back", func(f *fake, _ *node.RemoveRequest) { f.unheld = []string{app.ID} },
-			"failed the runtime's records of it cannot be kept, so it could not be put back"},
+		{"cannot be put back", func(f *fake, _ *node.RemoveRequest) { f.unheld = map[string]error{app.ID: errTooLong} },
+			"failed the runtime's record of it is too long to be kept, so it could not be put back"},
+		{"another run removes it", func(f *fake, _ *node.RemoveRequest) {
+			f.unheld = map[string]error{app.ID: errUnrecorded}
+			f.onUses = func(f *fake) { f.stored = nil }
+		}, "gone"},
 		{"the runtime fails after it has deleted", func(f *fake, _ *node.RemoveRequest) { f.halfway = errors.New("deadline exceeded") },
 			"failed deadline exceeded; it was put back"},
 		{"whether it is gone cannot be seen", func(f *fake, _ *node.RemoveRequest) { f.failListAfter = errors.New("no") },

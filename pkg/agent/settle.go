@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
@@ -29,8 +30,8 @@ func (r *remover) removeForGood(ctx context.Context, doomed map[int]storedImage,
 		return outcomes, r.removeWithoutUndo(ctx, doomed, outcomes)
 	}
 	for i, img := range doomed {
-		if !undo.holds(img.ID) {
-			outcomes[i] = failed(img, errors.New("the runtime's records of it cannot be kept, so it could not be put back"))
+		if err := undo.holds(img.ID); err != nil {
+			outcomes[i] = r.unheld(whole, img, err)
 			delete(doomed, i)
 		}
 	}
@@ -41,6 +42,19 @@ func (r *remover) removeForGood(ctx context.Context, doomed map[int]storedImage,
 		r.log.Printf("%v; containerd drops it by itself", freeErr)
 	}
 	return outcomes, err
+}
+
+// goingPatience is how long an image that somebody else removes may still be listed.
+const goingPatience = 2 * time.Second
+
+// unheld is what becomes of an image that could not be put back: it stays, unless somebody else is removing it.
+func (r *remover) unheld(ctx context.Context, img storedImage, why error) node.Outcome {
+	for deadline := time.Now().Add(goingPatience); errors.Is(why, errUnrecorded) && time.Now().Before(deadline); time.Sleep(lockCheck) {
+		if there, err := r.runtime.image(ctx, img.handle); err == nil && there == nil {
+			return node.Outcome{ID: img.ID, State: node.Gone}
+		}
+	}
+	return failed(img, why)
 }
 
 // removeWithoutUndo asks for the last time right before the deletion.

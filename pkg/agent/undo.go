@@ -107,8 +107,7 @@ func (u *containerdUndo) labels() (map[string]string, error) {
 			text := base64.StdEncoding.EncodeToString(body)
 			key := labelRecord + strconv.Itoa(len(labels)+len(written))
 			if len(key)+len(text) > maxLabel {
-				delete(u.records, id)
-				written = nil
+				u.records[id], written = nil, nil
 				break
 			}
 			written[key] = text
@@ -129,7 +128,21 @@ func (u *containerdUndo) targets() []string {
 	return sorted(targets)
 }
 
-func (u *containerdUndo) holds(id string) bool { return len(u.records[id]) > 0 }
+var (
+	errUnrecorded = errors.New("the runtime has no record of it any more")
+	errTooLong    = errors.New("the runtime's record of it is too long to be kept, so it could not be put back")
+)
+
+func (u *containerdUndo) holds(id string) error {
+	records, known := u.records[id]
+	switch {
+	case !known:
+		return errUnrecorded
+	case len(records) == 0:
+		return errTooLong
+	}
+	return nil
+}
 
 func (u *containerdUndo) putBack(ctx context.Context, id string) error {
 	if err := u.cri.createRecords(ctx, u.records[id]); err != nil {

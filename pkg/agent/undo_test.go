@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -41,8 +42,8 @@ func TestUndo_DoesNotHoldWhatCannotBeWrittenDown(t *testing.T) {
 	}}
 	labels, err := u.labels()
 	check(t, err)
-	if u.holds("a") || !u.holds("b") || u.holds("c") || len(labels) != 1+2 || labels[labelExpires] == "" {
-		t.Errorf("it holds a: %v, b: %v, with %d labels", u.holds("a"), u.holds("b"), len(labels))
+	if !errors.Is(u.holds("a"), errTooLong) || u.holds("b") != nil || !errors.Is(u.holds("c"), errUnrecorded) || len(labels) != 1+2 || labels[labelExpires] == "" {
+		t.Errorf("a: %v, b: %v, c: %v, with %d labels", u.holds("a"), u.holds("b"), u.holds("c"), len(labels))
 	}
 	for key, value := range labels {
 		if len(key)+len(value) > maxLabel {
