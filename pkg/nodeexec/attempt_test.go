@@ -141,7 +141,7 @@ func TestBoard_SaysNowAndAgainWhatANodeWaitsFor(t *testing.T) {
 		if _, err := b.wait(ctx, "job", func(text string) { said = append(said, text) }); err == nil {
 			t.Error("no error")
 		}
-		if got := strings.Join(said, "; "); got != "waiting for its pod; waiting for its pod, for 15s now; waiting for its pod, for 30s now" {
+		if got := strings.Join(said, "; "); got != "waiting for its pod, for 15s now; waiting for its pod, for 30s now" {
 			t.Errorf("it said %q", got)
 		}
 	})

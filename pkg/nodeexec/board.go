@@ -126,9 +126,12 @@ func (b *board) change(apply func()) {
 	b.changed = make(chan struct{})
 }
 
-// wait returns the Job's pod as soon as it runs, or why it never will.
+// waitingForPod is what a node waits for at first.
+const waitingForPod = "waiting for its pod"
+
+// wait returns the Job's pod as soon as it runs, or why it never will. It says what it waits for beyond waitingForPod.
 func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1.Pod, error) {
-	said, seen, since := "", false, time.Now()
+	said, seen, since := waitingForPod, false, time.Now()
 	reminder := time.NewTicker(remind)
 	defer reminder.Stop()
 	for {
@@ -139,7 +142,7 @@ func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1
 		}
 		b.mu.Unlock()
 
-		waiting := "waiting for its pod"
+		waiting := waitingForPod
 		if refusal != "" {
 			waiting = refusal
 		}

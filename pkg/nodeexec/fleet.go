@@ -158,6 +158,7 @@ func (f *Fleet) start(ctx context.Context, n Node, job string) (*corev1.Pod, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
 	defer cancel()
+	f.say(n.Name, waitingForPod)
 	pod, err := f.board.wait(ctx, job, func(message string) { f.say(n.Name, message) })
 	if err != nil {
 		return nil, err
