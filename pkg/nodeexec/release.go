@@ -1,0 +1,119 @@
+package nodeexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Release ends every pod of the fleet and waits until they are gone. Asked something afterwards, a node gets a new one.
+func (f *Fleet) Release(ctx context.Context) error {
+	f.mu.Lock()
+	jobs := f.jobs
+	f.jobs = map[string]*job{}
+	f.mu.Unlock()
+
+	var group errgroup.Group
+	group.SetLimit(32)
+	for _, job := range jobs {
+		group.Go(func() error { return f.releaseJob(ctx, job) })
+	}
+	err := group.Wait()
+	if apierrors.IsForbidden(err) {
+		return err // what may not be deleted does not go
+	}
+	// Containers that could be told have ended by now. The rest is up to kubelets, which may be away.
+	ctx, cancel := context.WithTimeout(ctx, kubeletTimeout)
+	defer cancel()
+	return errors.Join(err, f.waitGone(ctx, ""))
+}
+
+// kubeletTimeout is how long kubelets get to end pods.
+const kubeletTimeout = 30 * time.Second
+
+// releaseJob deletes a Job and its pod. A kubelet takes a second or two to end a pod and to say so. Its containers end at
+// once when they are told from inside, and when they have, the pod can be deleted without waiting for the kubelet's word.
+func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
+	pod := f.board.pod(job.name)
+	ended := pod != nil && (job.ended || f.end(ctx, pod) == nil)
+	// A pod that has not been seen may be about to be made: the Job then goes after its pod, and not before.
+	policy := metav1.DeletePropagationForeground
+	if pod != nil {
+		policy = metav1.DeletePropagationBackground
+	}
+	err := f.Client.BatchV1().Jobs(f.Namespace).Delete(ctx, job.name, metav1.DeleteOptions{PropagationPolicy: &policy})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return withGrant(fmt.Errorf("deleting job %s/%s: %w", f.Namespace, job.name, err), "delete", "jobs")
+	}
+	if ended {
+		err = f.Client.CoreV1().Pods(f.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+		// Without the permission the kubelet's word is waited for: slower, and just as clean.
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+			return fmt.Errorf("deleting pod %s/%s: %w", f.Namespace, pod.Name, err)
+		}
+	}
+	return nil
+}
+
+// waitGone returns when nothing is left of one Job of the run, or of all when job is empty. The watch may lag behind, so the API
+// server has the last word.
+func (f *Fleet) waitGone(ctx context.Context, job string) error {
+	for {
+		changed, known := f.board.left(job)
+		if known == 0 {
+			left, err := f.listLeft(ctx, job)
+			if err != nil || left == 0 {
+				return err
+			}
+			known = left
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d pods to end: %w; they are marked for deletion and go when their node can be reached",
+				known, context.Cause(ctx))
+		case <-changed:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// listLeft counts the Jobs and pods that the API server still has.
+func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
+	left := 0
+	jobs, err := f.Client.BatchV1().Jobs(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
+	if err != nil {
+		return 0, withGrant(fmt.Errorf("checking that no job is left: %w", err), "list", "jobs")
+	}
+	for i := range jobs.Items {
+		if job == "" || jobs.Items[i].Name == job {
+			left++
+		}
+	}
+	pods, err := f.Client.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
+	if apierrors.IsForbidden(err) {
+		return left, nil // pods that cannot be seen go before their Jobs (releaseJob)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("checking that no pod is left: %w", err)
+	}
+	for i := range pods.Items {
+		if job == "" || pods.Items[i].Labels[batchv1.JobNameLabel] == job {
+			left++
+		}
+	}
+	return left, nil
+}
+
+// Close releases the pods and stops watching. ctx bounds how long it waits for the pods to go: give it one that outlives
+// the run's, so that an interrupted run cleans up too.
+func (f *Fleet) Close(ctx context.Context) error {
+	defer f.board.stop()
+	return f.Release(ctx)
+}
