@@ -44,6 +44,12 @@ func (d *daemon) loadMany(count int) {
 	})
 }
 
+// answerLine is a line of the answer to either verb.
+type answerLine struct {
+	node.Item
+	Ask *node.Ask `json:"ask"`
+}
+
 // verb runs the agent's command and returns how long it took and the most memory that it had.
 func verb(b *testing.B, d *daemon, binary, verbName string, request any) (items []node.Item, took time.Duration, rss int64) {
 	b.Helper()
@@ -57,9 +63,12 @@ func verb(b *testing.B, d *daemon, binary, verbName string, request any) (items 
 	start := time.Now()
 	check(b, command.Start())
 	check(b, node.WriteRequest(stdin, request))
-	check(b, node.ReadAnswer(stdout, verbName, func(item node.Item) error {
-		items = append(items, item)
+	check(b, node.ReadAnswer(stdout, verbName, func(line answerLine) error {
+		items = append(items, line.Item)
 		rss = max(rss, peak(command.Process.Pid))
+		if line.Ask != nil { // no pod wants anything
+			return node.WriteRequest(stdin, node.WantedReply{})
+		}
 		return nil
 	}, nil))
 	took = time.Since(start)
