@@ -81,7 +81,7 @@ func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) erro
 
 // parallelRemovals is how many images are deleted at once. The runtime spends most of a deletion waiting for its disk, and
 // collects garbage once for all that end together.
-const parallelRemovals = 16
+const parallelRemovals = 40
 
 // all deals with one group of targets after the other and returns the IDs of those that were removed. It stops between two
 // groups when ctx ends, and at the first check that cannot be made.
