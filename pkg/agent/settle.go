@@ -20,12 +20,12 @@ func (r *remover) removeForGood(ctx context.Context, doomed map[int]storedImage,
 	for _, img := range doomed {
 		images = append(images, img)
 	}
-	undo, err := r.runtime.undo(ctx, r.run, images)
+	// Whatever ends the verb from here on, what was begun is brought to an end.
+	whole := context.WithoutCancel(ctx)
+	undo, err := r.runtime.undo(whole, r.run, images)
 	if err != nil {
 		return nil, err
 	}
-	// Whatever ends the verb from here on, what was begun is brought to an end.
-	whole := context.WithoutCancel(ctx)
 	if undo == nil {
 		return outcomes, r.removeWithoutUndo(ctx, doomed, outcomes)
 	}
