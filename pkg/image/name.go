@@ -49,7 +49,7 @@ func isRegistry(segment string) bool {
 // canonicalHost folds what DNS folds, and Docker Hub's old name.
 func canonicalHost(host string) string {
 	if hasUpper(host) {
-		host = strings.ToLower(host)
+		host = lower(host)
 	}
 	if host == hubLegacy {
 		return hub
@@ -64,4 +64,14 @@ func hasUpper(s string) bool {
 		}
 	}
 	return false
+}
+
+// lower folds what the grammar knows of letters. Unicode has more, some of which it folds to these.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }

@@ -190,7 +190,7 @@ func checkRepository(repository, tag string, below bool) error {
 		path = first
 	}
 	if hasUpper(path) {
-		return fmt.Errorf("repository names have no capitals; write %q", strings.TrimSuffix(repository, path)+strings.ToLower(path))
+		return fmt.Errorf("repository names have no capitals; write %q", strings.TrimSuffix(repository, path)+lower(path))
 	}
 	return nil
 }
@@ -224,7 +224,7 @@ func readings(repository string, below bool) []reading {
 		}
 	}
 	if !strings.ContainsAny(first, ".:") && first != "localhost" {
-		all = append(all, reading{hub, strings.ToLower(repository)})
+		all = append(all, reading{hub, lower(repository)})
 	}
 	return all
 }

@@ -234,7 +234,7 @@ func FuzzParsePattern(f *testing.F) {
 	for _, s := range []string{
 		"*", "nginx", "docker.io/library/*", "*.dkr.ecr.*.amazonaws.com/eks/*", "a:*", "a@" + digestA, "A/b", "[::1]:5/*", digestA, "?:5/*/x:?",
 		"localhost:5000/app:*", "localhost:5000/app:1", "alpine", "index.docker.io/nginx", "Reg.io/a:1@" + digestA, "a/B", "a__b/c.d-e:_", "sha256:*",
-		"A0/:0", "A_0/0",
+		"A0/:0", "A_0/0", "0/İ", "İ0/0", "Kk.io/a",
 	} {
 		f.Add(s)
 	}
@@ -250,7 +250,7 @@ func FuzzParsePattern(f *testing.F) {
 		ref, err := reference.ParseDockerRef(s)
 		if first, rest, found := strings.Cut(s, "/"); err != nil && found {
 			// A namespace of Docker Hub may be written with capitals (readings says why).
-			s = strings.ToLower(first) + "/" + rest
+			s = lower(first) + "/" + rest
 			ref, err = reference.ParseDockerRef(s)
 		}
 		if err != nil {
