@@ -63,7 +63,7 @@ unit: ## Tests that need no cluster
 .PHONY: fuzz
 fuzz: ## Each fuzz target, for FUZZTIME (1m)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' pkg | while IFS=: read -r file func; do \
-		go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$$(dirname "$$file")" || exit 1; done
+		./test/fuzz "./$$(dirname "$$file")" "$${func#func }" $(FUZZTIME) || exit 1; done
 
 .PHONY: e2e
 e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
