@@ -92,13 +92,16 @@ func (r *remover) all(ctx context.Context, targets []node.Target) ([]string, err
 			return nil, fmt.Errorf("stopping after %d of %d images: %w", len(removed), len(targets), context.Cause(ctx))
 		}
 		outcomes, err := r.group(ctx, group)
-		for i, outcome := range outcomes {
+		// Noted before any is told: the stream may break in between.
+		for _, outcome := range outcomes {
 			if outcome.State == node.Removed {
 				removed = append(removed, outcome.ID)
 				if err := r.memory.add(deedRemoved, outcome.ID); err != nil {
 					return nil, err
 				}
 			}
+		}
+		for i, outcome := range outcomes {
 			r.report(group[i], outcome)
 			if err := r.send(node.Result{Outcome: &outcome}); err != nil {
 				return nil, err

@@ -133,5 +133,5 @@ func TestRun_SharesNodesWithAnotherRun(t *testing.T) {
 			}
 		}
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
