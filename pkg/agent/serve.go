@@ -48,21 +48,17 @@ type Config struct {
 // Inventory answers node.VerbInventory.
 func Inventory(ctx context.Context, config Config) error {
 	var request node.InventoryRequest
-	err := serve(ctx, config, node.VerbInventory, &request, func(ctx context.Context, answer *node.Writer, _ <-chan node.WantedReply) error {
+	return serve(ctx, config, node.VerbInventory, &request, func() bool { return request.Last }, func(ctx context.Context, answer *node.Writer, _ <-chan node.WantedReply) error {
 		return withRuntime(ctx, config, func(rt runtime) error {
 			return inventory(ctx, rt, config.Log, func(item node.Item) error { return answer.Item(item) })
 		})
 	})
-	if err == nil && request.Last {
-		err = Release(ctx)
-	}
-	return err
 }
 
 // Remove answers node.VerbRemove.
 func Remove(ctx context.Context, config Config) error {
 	var request node.RemoveRequest
-	err := serve(ctx, config, node.VerbRemove, &request, func(ctx context.Context, answer *node.Writer, replies <-chan node.WantedReply) error {
+	return serve(ctx, config, node.VerbRemove, &request, func() bool { return request.Last }, func(ctx context.Context, answer *node.Writer, replies <-chan node.WantedReply) error {
 		memory, err := remember(config.Lease, request.Again)
 		if err != nil {
 			return err
@@ -72,24 +68,26 @@ func Remove(ctx context.Context, config Config) error {
 			if err := send(node.Result{Ask: &ask}); err != nil {
 				return nil, err
 			}
-			ctx, cancel := context.WithTimeoutCause(ctx, node.ReplyTimeout, errNoReply)
-			defer cancel()
-			select {
-			case reply := <-replies:
-				return reply.Wanted, nil
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			}
+			reply, err := await(ctx, replies)
+			return reply.Wanted, err
 		}
 		return withRuntime(ctx, config, func(rt runtime) error {
 			r := &remover{runtime: rt, log: config.Log, send: send, ask: ask, memory: memory, run: runOf(config.Pod)}
 			return r.carryOut(ctx, request)
 		})
 	})
-	if err == nil && request.Last {
-		err = Release(ctx)
+}
+
+// await waits for the driver's reply, but not for long.
+func await(ctx context.Context, replies <-chan node.WantedReply) (node.WantedReply, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, node.ReplyTimeout, errNoReply)
+	defer cancel()
+	select {
+	case reply := <-replies:
+		return reply, nil
+	case <-ctx.Done():
+		return node.WantedReply{}, context.Cause(ctx)
 	}
-	return err
 }
 
 // runOf is the pod's name without what tells the pods of one Job apart: a run that has to ask again may do so by another pod.
@@ -119,20 +117,22 @@ func withRuntime(ctx context.Context, config Config, use func(runtime) error) er
 type verbWork func(ctx context.Context, answer *node.Writer, replies <-chan node.WantedReply) error
 
 // serve reads a verb's request, does its work as the only verb in the pod and for as long as the driver is there, and ends
-// the answer. It returns why the verb failed.
-func serve(ctx context.Context, config Config, verb string, request any, work verbWork) error {
+// the answer. It returns why the verb failed. A verb that is the last ends the container, once the driver has said that the whole
+// answer has arrived: one that was cut is asked for again, and of this pod, which remembers what it has done.
+func serve(ctx context.Context, config Config, verb string, request any, last func() bool, work verbWork) error {
+	whole := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	answer := node.NewWriter(config.Stdout)
 
 	finished := make(chan error, 1)
+	replies := make(chan node.WantedReply)
 	go func() {
 		hush := speak(ctx, stop, answer)
 		err := func() error {
 			if err := touchLease(config.Lease); err != nil {
 				return err
 			}
-			replies := make(chan node.WantedReply)
 			if err := listen(ctx, stop, config, request, replies); err != nil {
 				return err
 			}
@@ -150,7 +150,13 @@ func serve(ctx context.Context, config Config, verb string, request any, work ve
 			config.Log.Printf("%s: %v", verb, err)
 		}
 		hush()
-		finished <- errors.Join(err, answer.End(verb, err))
+		err = errors.Join(err, answer.End(verb, err))
+		if err == nil && last() {
+			if _, err = await(ctx, replies); err == nil {
+				err = Release(whole)
+			}
+		}
+		finished <- err
 	}()
 
 	select {

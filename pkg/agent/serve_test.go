@@ -44,7 +44,7 @@ func (d *driver) serve(work verbWork) (verb, answer chan error, beats *int) {
 	verb, answer, beats = make(chan error, 1), make(chan error, 1), new(int)
 	go func() {
 		var request node.InventoryRequest
-		verb <- serve(context.Background(), d.config, "test", &request, work)
+		verb <- serve(context.Background(), d.config, "test", &request, func() bool { return false }, work)
 	}()
 	go func() {
 		answer <- node.ReadAnswer(d.stdout, "test", func(node.Item) error { return nil }, func() { *beats++ })
@@ -146,7 +146,7 @@ func TestServe_EndsThoughNobodyReadsItsAnswer(t *testing.T) {
 		verb := make(chan error, 1)
 		go func() {
 			var request node.InventoryRequest
-			verb <- serve(context.Background(), d.config, "test", &request, func(_ context.Context, w *node.Writer, _ <-chan node.WantedReply) error {
+			verb <- serve(context.Background(), d.config, "test", &request, func() bool { return false }, func(_ context.Context, w *node.Writer, _ <-chan node.WantedReply) error {
 				return w.Item(node.Item{})
 			})
 		}()
@@ -328,4 +328,30 @@ func TestServe_HandsOnWhatTheDriverReplies(t *testing.T) {
 		}
 		_ = d.stdin.Close()
 	})
+}
+
+func TestServe_DoesNotEndTheContainerBeforeItsAnswerHasArrived(t *testing.T) {
+	for confirmed, want := range map[bool]string{true: "first process", false: errDriverGone.Error()} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDriver(t)
+			verb, answer := make(chan error, 1), make(chan error, 1)
+			go func() {
+				var request node.InventoryRequest
+				verb <- serve(context.Background(), d.config, "test", &request, func() bool { return true },
+					func(context.Context, *node.Writer, <-chan node.WantedReply) error { return nil })
+			}()
+			go func() {
+				answer <- node.ReadAnswer(d.stdout, "test", func(node.Item) error { return nil }, nil)
+			}()
+			check(t, <-answer)
+			if confirmed {
+				check(t, node.WriteRequest(d.stdin, node.WantedReply{}))
+			}
+			_ = d.stdin.Close()
+			// Here the first process is another's, which shows that it was to be ended.
+			if err := <-verb; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("confirmed %v: %v", confirmed, err)
+			}
+		})
+	}
 }

@@ -21,7 +21,7 @@ const (
 
 // InventoryRequest asks for everything a pass needs to know about a node's images.
 type InventoryRequest struct {
-	// Last says that nothing more will be asked: the container ends once it has answered.
+	// Last says that nothing more will be asked: the container ends once its answer has arrived, which the driver confirms.
 	Last bool `json:"last,omitempty"`
 }
 
@@ -128,7 +128,7 @@ type RemoveRequest struct {
 	// Again says that these targets were asked for before, in the same pod, and the answer was lost: what was removed then is
 	// told now.
 	Again bool `json:"again,omitempty"`
-	// Last says that nothing more will be asked: the container ends once it has answered.
+	// Last says that nothing more will be asked: the container ends once its answer has arrived, which the driver confirms.
 	Last bool `json:"last,omitempty"`
 }
 
@@ -149,7 +149,7 @@ type Wanted struct {
 	By  string `json:"by"`
 }
 
-// WantedReply is what a driver replies to Result.Ask: the images that pods bound to the node name, listed after it was asked.
+// WantedReply is what a driver replies to the end of the last answer, empty, when all of it has arrived, and to Result.Ask: the images that pods bound to the node name, listed after it was asked.
 type WantedReply struct {
 	Wanted []Wanted `json:"wanted"`
 }

@@ -78,6 +78,11 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 		defer silence.Reset(node.HeartbeatTimeout)
 		return each(item, requestWriter)
 	}, func() { silence.Reset(node.HeartbeatTimeout) })
+	if readErr == nil && last {
+		// Without this the container does not end: an answer that was cut is asked for again.
+		silence.Stop()
+		_ = node.WriteRequest(requestWriter, node.WantedReply{})
+	}
 	// The answer is complete, or will never be: the end of its input ends the verb, and with it the stream.
 	_ = requestWriter.Close()
 	if readErr != nil {
