@@ -15,6 +15,14 @@ const (
 	// VerbRemove takes a RemoveRequest and answers with one Outcome per target and one Freed. In between it asks, whenever it
 	// has removed some, which images pods want by then, and the driver replies with a WantedReply.
 	VerbRemove = "remove"
+	// VerbConfigs takes a ConfigsRequest and answers with one ImageConfig per image.
+	VerbConfigs = "configs"
+	// VerbLayers takes a LayersRequest and answers with one Layer per layer, then with Held. It holds on to the layers until the
+	// driver closes the stream or replies, with an empty WantedReply, and only then ends its answer.
+	VerbLayers = "layers"
+	// VerbAnalyze takes an AnalyzeRequest and answers with Started and then Analysis for each layer, one layer after the other. It
+	// is run in the scanner's container.
+	VerbAnalyze = "analyze"
 	// VerbRelease ends the container it is run in. It takes no request and gives no answer: its stream ends with it.
 	VerbRelease = "release"
 )
@@ -39,6 +47,10 @@ type Runtime struct {
 	Name    string    `json:"name"`
 	Version string    `json:"version"`
 	Time    time.Time `json:"time"`
+	// Store is the directory on the node that has the layers and blobs of the images; empty where they cannot be read.
+	Store string `json:"store,omitempty"`
+	// StoreMessage says why Store is empty.
+	StoreMessage string `json:"storeMessage,omitempty"`
 }
 
 // Image is one image of the runtime, joined over all its names.
