@@ -4,7 +4,10 @@
 MODULE     := github.com/imageclean/kubectl-imageclean
 REGISTRY   ?= ghcr.io/imageclean
 PLATFORM   ?= linux/$(shell go env GOARCH)
-COMPONENTS := node
+COMPONENTS := node scanner
+
+# Trivy decodes JSON with it.
+export GOEXPERIMENT := jsonv2
 
 # One version for the plugin and its images, so that they always match. It is an image tag too, and so has no "+" or "/".
 ifndef VERSION
@@ -30,6 +33,16 @@ TESTCLUSTER = go -C test/cluster run ./cmd/testcluster
 NODES ?= 2
 FUZZTIME ?= 1m
 
+# Linked once for each version of the tool and of Go, and kept outside the checkout, so that a fresh clone has it at once.
+TOOLS         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imageclean/tools
+tool_path      = $(TOOLS)/$(shell { go version; cat tools/$(1)/go.*; } | sha256sum | cut -c1-16)/$(1)
+GOLANGCI_LINT := $(call tool_path,golangci-lint)
+TRIVY         := $(call tool_path,trivy)
+
+$(GOLANGCI_LINT) $(TRIVY):
+	@echo "building $(@F), which takes minutes the first time"
+	@mkdir -p $(@D).new && CGO_ENABLED=0 go -C tools/$(@F) build -trimpath -ldflags '-s -w' -o $(@D).new/ tool && mv -T $(@D).new $(@D)
+
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -42,7 +55,8 @@ build: ## The plugin, bin/kubectl-imageclean
 .PHONY: images
 images: $(COMPONENTS:%=dist/images/%.tar) ## The node images, dist/images/*.tar, for PLATFORM
 
-description_node := Lists and removes container images on a Kubernetes node
+description_node    := Lists and removes container images on a Kubernetes node
+description_scanner := Lists the software in container images on a Kubernetes node
 
 .PHONY: FORCE
 dist/images/%.tar: FORCE
@@ -53,11 +67,20 @@ dist/images/%.tar: FORCE
 ##@ Test
 
 .PHONY: test
-test: lint verify unit fuzz e2e ## Everything CI runs
+test: lint verify unit verdicts fuzz e2e ## Everything CI runs
+
+# What links Trivy's analysers takes minutes to compile: it is tested as it is built for the images, which shares the compiled packages,
+# and without the race detector, for which all would be compiled once more.
+HEAVY = /pkg/scan/trivy
 
 .PHONY: unit
 unit: ## Tests that need no cluster
-	$(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) ./... &&) true
+	$(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) $$(go -C $(m) list ./... | grep -v $(HEAVY)) &&) true
+	CGO_ENABLED=0 go test -trimpath -short $$(go list ./... | grep $(HEAVY))
+
+.PHONY: verdicts
+verdicts: $(TRIVY) ## Verdicts beside those of the trivy CLI, over a corpus of images
+	TRIVY=$(TRIVY) CGO_ENABLED=0 go -C test/e2e test -trimpath -count=1 ./verdicts
 
 # go test fuzzes one target at a time.
 .PHONY: fuzz
@@ -70,18 +93,10 @@ e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (K
 	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'
 
 .PHONY: bench
-bench: build images ## Each figure beside its target
-	./test/with-cluster go -C test/e2e run ./cmd/bench
+bench: build images $(TRIVY) ## Each figure beside its target
+	TRIVY=$(TRIVY) ./test/with-cluster go -C test/e2e run ./cmd/bench
 
 ##@ Check
-
-# Linked once for each version of the linter and of Go, and kept outside the checkout, so that a fresh clone has it at once.
-TOOLS         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imageclean/tools
-GOLANGCI_LINT := $(TOOLS)/$(shell { go version; cat tools/golangci-lint/go.*; } | sha256sum | cut -c1-16)/golangci-lint
-
-$(GOLANGCI_LINT):
-	@echo "building golangci-lint, which takes minutes the first time"
-	@mkdir -p $(@D).new && go -C tools/golangci-lint build -ldflags '-s -w' -o $(@D).new/ tool && mv -T $(@D).new $(@D)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint and gofmt, in every module with code of ours

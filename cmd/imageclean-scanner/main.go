@@ -1,0 +1,44 @@
+// Command imageclean-scanner lists the software in layers, in the scanner container of a node pod.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/agent"
+	"github.com/imageclean/kubectl-imageclean/pkg/confine"
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan/trivyanalyze"
+	"github.com/imageclean/kubectl-imageclean/pkg/version"
+)
+
+const (
+	// memory is from when on a layer is given up, in bytes, before the kernel ends the container, which may have 512 MiB. The program
+	// itself takes up to 100 MiB more.
+	memory = 320 << 20
+	// growth is how much the heap may grow, in percent, before garbage is collected: what most layers need is little.
+	growth = 50
+)
+
+func main() {
+	debug.SetMemoryLimit(memory)
+	debug.SetGCPercent(growth)
+	// Trivy's libraries log every file that is broken. What matters of it is in a layer's answer.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	program := agent.Program{Name: "imageclean-scanner", Version: version.Version, Verbs: []agent.Verb{
+		{Name: node.VerbAnalyze, Help: "list the software in layers", Run: func(ctx context.Context, config agent.Config) error {
+			return agent.Analyze(ctx, config, prepare)
+		}},
+	}}
+	os.Exit(program.Main(os.Args[1:], agent.Config{Stdin: os.Stdin, Stdout: os.Stdout}, os.Stderr))
+}
+
+func prepare() (scan.Analyzer, error) {
+	if err := confine.Process(); err != nil {
+		return nil, err
+	}
+	return trivyanalyze.New()
+}
