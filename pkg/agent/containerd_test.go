@@ -39,8 +39,8 @@ func (d *daemon) path(name string) string {
 	return filepath.Join(d.bin, name)
 }
 
-// startContainerd starts a containerd and ends it with everything in it when the test does.
-func startContainerd(t testing.TB) *daemon {
+// startContainerd starts a containerd and ends it with everything in it when the test does. settings are those of images.
+func startContainerd(t testing.TB, settings ...string) *daemon {
 	t.Helper()
 	d := &daemon{t: t, bin: os.Getenv(containerdBin)}
 	if os.Geteuid() != 0 {
@@ -78,7 +78,11 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.internal.v1.
   sandbox_image = "%[2]s/pod/sandbox:1"
   [plugins."io.containerd.grpc.v1.cri".cni]
     conf_dir = "%[1]s/cni"
-`, dir, d.registry), 0o600))
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    %[3]s
+[plugins."io.containerd.cri.v1.images"]
+  %[3]s
+`, dir, d.registry, strings.Join(settings, "\n    ")), 0o600))
 	output, err := os.Create(filepath.Join(dir, "log"))
 	check(t, err)
 	process := exec.Command(d.path("containerd"), "-c", config)

@@ -97,8 +97,13 @@ func (c *cri) checkPod(ctx context.Context, pod string) error {
 
 func (c *cri) close() error { return c.conn.Close() }
 
-func (c *cri) about(context.Context) (node.Runtime, error) {
-	return node.Runtime{Name: c.name, Version: c.version, Time: time.Now().UTC()}, nil
+func (c *cri) about(ctx context.Context) (node.Runtime, error) {
+	about := node.Runtime{Name: c.name, Version: c.version, Time: time.Now().UTC()}
+	var err error
+	if about.Store, err = c.storeDir(ctx); err != nil {
+		about.StoreMessage = err.Error() // images can be listed and removed all the same
+	}
+	return about, nil
 }
 
 func (c *cri) images(ctx context.Context) ([]storedImage, error) {

@@ -49,7 +49,7 @@ func Hold(ctx context.Context, lease string, log *Log) error {
 		select {
 		case <-ctx.Done():
 			log.Printf("ending: told to stop")
-			awaitVerb(lease)
+			settle(lease, log)
 			return nil
 		case <-tick.C:
 		}
@@ -59,9 +59,19 @@ func Hold(ctx context.Context, lease string, log *Log) error {
 		}
 		if !time.Now().Before(deadline) {
 			log.Printf("ending: the lease is %s old, the driver is gone", leaseAge)
-			awaitVerb(lease)
+			settle(lease, log)
 			return nil
 		}
+	}
+}
+
+// settle leaves nothing of this pod's verbs behind.
+func settle(lease string, log *Log) {
+	awaitVerb(lease)
+	ctx, cancel := context.WithTimeout(context.Background(), firstAnswer)
+	defer cancel()
+	if err := dropLeft(ctx, lease); err != nil {
+		log.Printf("letting go of layers: %v; containerd does in %s", err, viewExpiry)
 	}
 }
 

@@ -49,7 +49,7 @@ type Config struct {
 func Inventory(ctx context.Context, config Config) error {
 	var request node.InventoryRequest
 	return serve(ctx, config, node.VerbInventory, &request, func() bool { return request.Last }, func(ctx context.Context, answer *node.Writer, _ <-chan node.WantedReply) error {
-		return withRuntime(ctx, config, func(rt runtime) error {
+		return withRuntime(ctx, config, func(rt *cri) error {
 			return inventory(ctx, rt, config.Log, func(item node.Item) error { return answer.Item(item) })
 		})
 	})
@@ -71,7 +71,7 @@ func Remove(ctx context.Context, config Config) error {
 			reply, err := await(ctx, replies)
 			return reply.Wanted, err
 		}
-		return withRuntime(ctx, config, func(rt runtime) error {
+		return withRuntime(ctx, config, func(rt *cri) error {
 			r := &remover{runtime: rt, log: config.Log, send: send, ask: ask, memory: memory, run: runOf(config.Pod)}
 			return r.carryOut(ctx, request)
 		})
@@ -99,7 +99,7 @@ func runOf(pod string) string {
 	return name
 }
 
-func withRuntime(ctx context.Context, config Config, use func(runtime) error) error {
+func withRuntime(ctx context.Context, config Config, use func(*cri) error) error {
 	rt, err := dial(ctx, config.Socket)
 	if err != nil {
 		return err

@@ -24,15 +24,28 @@ type driver struct {
 	log    *bytes.Buffer
 }
 
-// newDriver has sent the request already.
+// newDriver has sent an empty request already.
 func newDriver(t *testing.T) *driver {
+	t.Helper()
+	d := newSilentDriver(t)
+	d.ask(t, node.InventoryRequest{})
+	return d
+}
+
+// ask sends a request in the background.
+func (d *driver) ask(t *testing.T, request any) {
+	t.Helper()
+	go func() { _ = node.WriteRequest(d.stdin, request) }()
+}
+
+// newSilentDriver has sent nothing.
+func newSilentDriver(t *testing.T) *driver {
 	t.Helper()
 	lease := filepath.Join(t.TempDir(), "lease")
 	check(t, createLease(lease))
 	stdin, toVerb := io.Pipe()
 	fromVerb, stdout := io.Pipe()
 	log := &bytes.Buffer{}
-	go func() { _ = node.WriteRequest(toVerb, node.InventoryRequest{}) }()
 	return &driver{
 		config: Config{Lease: lease, Stdin: stdin, Stdout: stdout, Log: NewLog(log)},
 		lease:  lease, stdin: toVerb, stdout: fromVerb, log: log,
@@ -285,10 +298,10 @@ func TestHold_EndsAtOnceWhenItIsTold(t *testing.T) {
 	})
 }
 
-func TestRun_RefusesWhatItDoesNotKnow(t *testing.T) {
+func TestProgram_RefusesWhatItDoesNotKnow(t *testing.T) {
 	for _, args := range [][]string{{}, {"delete"}, {"hold", "--socket", "x"}, {"remove", "--all"}, {"inventory", "now"}} {
 		var stderr bytes.Buffer
-		if err := Run(t.Context(), args, Config{}, &stderr); !errors.Is(err, ErrUsage) || stderr.Len() == 0 {
+		if err := Node("test").Run(t.Context(), args, Config{}, &stderr); !errors.Is(err, ErrUsage) || stderr.Len() == 0 {
 			t.Errorf("%q: %v, %q", args, err, &stderr)
 		}
 	}

@@ -185,11 +185,7 @@ func (c *cri) awaitSeen(ctx context.Context, ids []string) error {
 
 // letGo deletes the lease. containerd then collects garbage before it answers.
 func (u *containerdUndo) letGo(ctx context.Context) error {
-	_, err := u.cri.containerd.leases.Delete(in(ctx, criNamespace), &leasesapi.DeleteRequest{ID: u.lease, Sync: true})
-	if err != nil && status.Code(err) != codes.NotFound {
-		return fmt.Errorf("deleting containerd lease %s: %w", u.lease, err)
-	}
-	return nil
+	return u.cri.containerd.deleteLease(ctx, u.lease, true)
 }
 
 func (c *cri) recoverAll(ctx context.Context, run string) ([]string, error) {
