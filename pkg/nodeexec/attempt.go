@@ -23,8 +23,8 @@ const (
 	runtimePatience = 10 * time.Second
 )
 
-// attempt does a step on a node, and does it again for as long as that can help.
-func (f *Fleet) attempt(ctx context.Context, name string, do func() error) error {
+// attempt does a step at a place, and does it again for as long as that can help.
+func (f *Fleet) attempt(ctx context.Context, at place, do func() error) error {
 	backoff := wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 10, Cap: 5 * time.Second}
 	var failing time.Time
 	for {
@@ -33,11 +33,11 @@ func (f *Fleet) attempt(ctx context.Context, name string, do func() error) error
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if f.otherwise(name, err) {
-			f.discard(name)
+		if f.otherwise(at, err) {
+			f.discard(at)
 			continue
 		}
-		if f.gone(ctx, name) {
+		if f.gone(ctx, at.node) {
 			return errors.Join(err, node.ErrGone)
 		}
 		// Only failures in a row count: an attempt that got somewhere for a while starts anew.
@@ -48,9 +48,9 @@ func (f *Fleet) attempt(ctx context.Context, name string, do func() error) error
 			return err
 		}
 		if errors.Is(err, node.ErrNoRuntime) {
-			f.discard(name) // its socket is that of a runtime that is no more
+			f.discard(at) // its socket is that of a runtime that is no more
 		}
-		f.say(name, fmt.Sprintf("%v; trying again", err))
+		f.say(at.node, fmt.Sprintf("%v; trying again", err))
 		select {
 		case <-ctx.Done():
 			return err
@@ -63,7 +63,7 @@ func (f *Fleet) attempt(ctx context.Context, name string, do func() error) error
 func patience(err error) time.Duration {
 	step, ok := errors.AsType[*ExecError](err)
 	switch {
-	case !ok, apierrors.IsForbidden(err), strings.Contains(err.Error(), "is forbidden"):
+	case !ok, errors.Is(err, errUnasked), apierrors.IsForbidden(err), strings.Contains(err.Error(), "is forbidden"):
 		return 0
 	case errors.Is(err, node.ErrWrongRuntime):
 		return 0
@@ -75,24 +75,24 @@ func patience(err error) time.Duration {
 }
 
 // otherwise changes how a node is approached, where its failure says that another way may work.
-func (f *Fleet) otherwise(name string, err error) bool {
+func (f *Fleet) otherwise(at place, err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n, ok := f.nodes[name]
+	n, ok := f.nodes[at.node]
 	if !ok {
 		return false
 	}
 	if ended, is := errors.AsType[*EndedError](err); is && ended.pressure() && !n.DiskPressure {
 		// It has come under pressure since the nodes were listed, and admits critical pods only.
 		n.DiskPressure = true
-		f.nodes[name] = n
+		f.nodes[at.node] = n
 		return true
 	}
 	if _, is := errors.AsType[*SocketError](err); !is && !errors.Is(err, node.ErrWrongRuntime) || len(n.Sockets) < 2 {
 		return false
 	}
 	n.Sockets = slices.Clone(n.Sockets[1:])
-	f.nodes[name] = n
+	f.nodes[at.node] = n
 	return true
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 func testFleet(nodes ...Node) *Fleet {
-	f := &Fleet{Config: Config{Client: fake.NewClientset()}, nodes: map[string]Node{}, jobs: map[string]*job{}}
+	f := &Fleet{Config: Config{Client: fake.NewClientset()}, nodes: map[string]Node{}, jobs: map[place]*job{}}
 	for _, n := range nodes {
 		_ = f.Client.(*fake.Clientset).Tracker().Add(testNode(n.Name, nil))
 		f.nodes[n.Name] = n
@@ -31,7 +31,7 @@ func attempts(t *testing.T, f *Fleet, errs ...error) (done int, took time.Durati
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		err = f.attempt(t.Context(), "n", func() error {
+		err = f.attempt(t.Context(), place{"n", remover}, func() error {
 			if done++; done <= len(errs) {
 				return errs[done-1]
 			}
@@ -88,7 +88,7 @@ func many(err error) []error {
 func TestAttempt_StopsWhenTheRunDoes(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := testFleet(Node{Name: "n", Sockets: []string{containerdSocket}})
-	err := f.attempt(ctx, "n", func() error { cancel(); return &ExecError{Err: node.ErrTruncated} })
+	err := f.attempt(ctx, place{"n", remover}, func() error { cancel(); return &ExecError{Err: node.ErrTruncated} })
 	if !errors.Is(err, node.ErrTruncated) {
 		t.Error(err)
 	}

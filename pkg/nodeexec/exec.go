@@ -36,15 +36,16 @@ func (e *ExecError) Error() string {
 
 func (e *ExecError) Unwrap() error { return e.Err }
 
-// call runs verb in the node's pod: request goes in, followed by heartbeats and by what each replies; each item of the answer
+// call runs verb in the pod at a place: request goes in, followed by heartbeats and by what each replies; each item of the answer
 // goes to each. It returns nil only when the answer came to its end. last says that the container ends after it.
-func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, last bool, each func(T, io.WriteCloser) error) error {
-	pod, err := f.pod(ctx, name)
+func call[T any](ctx context.Context, f *Fleet, at place, verb string, request any, last bool, each func(T, io.WriteCloser) error) error {
+	pod, err := f.pod(ctx, at)
 	if err != nil {
 		return err
 	}
-	executor, err := f.executor(pod, &corev1.PodExecOptions{
-		Container: Remover, Command: []string{program, verb, "--pod", pod.Namespace + "/" + pod.Name}, Stdin: true, Stdout: true, Stderr: true,
+	executor, err := f.exec(pod, &corev1.PodExecOptions{
+		Container: string(at.role), Command: []string{at.role.program(), verb, "--pod", pod.Namespace + "/" + pod.Name},
+		Stdin: true, Stdout: true, Stderr: true,
 	})
 	if err != nil {
 		return err
@@ -98,14 +99,12 @@ func call[T any](ctx context.Context, f *Fleet, name, verb string, request any, 
 	defer hangUp.Stop()
 	_, _ = io.Copy(io.Discard, answer)
 	if streamErr := <-streamed; last && wasKilled(streamErr) {
-		f.ended(name)
+		f.ended(at)
 	}
 	return nil
 }
 
 const (
-	// program is the agent in its image.
-	program = "/imageclean-node"
 	// endTimeout is how long a verb may take to end after its answer.
 	endTimeout = 5 * time.Second
 	// stopTimeout is how long a verb or a container may take to end after it was told to: what it has begun to remove, it brings to
@@ -119,10 +118,10 @@ var errSilent = errors.New("the node has not been heard of for " + node.Heartbea
 
 // end ends the pod's container from inside and returns once its processes have ended. It fails when the container does not
 // run: what it is doing then, only its kubelet knows.
-func (f *Fleet) end(ctx context.Context, pod *corev1.Pod) error {
+func (f *Fleet) end(ctx context.Context, pod *corev1.Pod, r role) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	executor, err := f.executor(pod, &corev1.PodExecOptions{Container: Remover, Command: []string{program, node.VerbRelease}, Stderr: true})
+	executor, err := f.exec(pod, &corev1.PodExecOptions{Container: string(r), Command: []string{r.program(), node.VerbRelease}, Stderr: true})
 	if err != nil {
 		return err
 	}

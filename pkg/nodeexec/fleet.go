@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
@@ -29,8 +30,10 @@ type Config struct {
 	Namespace string
 	// Run is the run's ID, five characters that a label and a name may hold.
 	Run string
-	// Image is the agent's image.
-	Image string
+	// Image is the agent's image, ScannerImage that of the scanner, which only nodes with layers to read need.
+	Image, ScannerImage string
+	// ScanVersion is what the scanner is to analyse by; one that cannot refuses.
+	ScanVersion string
 	// ImagePullSecret in Namespace, when the image's registry asks for one.
 	ImagePullSecret string
 	// Privileged has the pods run privileged, for platforms where nothing less reaches the runtime's socket.
@@ -47,20 +50,29 @@ type Config struct {
 // Fleet is the node pods of one run. Pods start when a node is first asked something and end with Release or Close.
 type Fleet struct {
 	Config
-	nodes map[string]Node
 	board *board
+	// exec is executor, but in tests.
+	exec func(*corev1.Pod, *corev1.PodExecOptions) (remotecommand.Executor, error)
 
-	mu   sync.Mutex
-	jobs map[string]*job // by node
+	mu    sync.Mutex
+	nodes map[string]Node
+	jobs  map[place]*job
+}
+
+// place is where a verb is run: a node has at most one pod of each role.
+type place struct {
+	node string
+	role role
 }
 
 // NewFleet returns a fleet for these nodes. It starts to watch for the pods of its run; nothing is created yet.
 // Call Close when done, whatever happened.
 func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) {
-	f := &Fleet{Config: config, nodes: make(map[string]Node, len(nodes)), jobs: map[string]*job{}}
+	f := &Fleet{Config: config, nodes: make(map[string]Node, len(nodes)), jobs: map[place]*job{}}
 	for _, n := range nodes {
 		f.nodes[n.Name] = n
 	}
+	f.exec = f.executor
 	var err error
 	f.board, err = watch(ctx, config.Client, config.Namespace, config.Run)
 	return f, err
@@ -70,9 +82,10 @@ func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) 
 func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, error) {
 	var inv *node.Inventory
 	request := node.InventoryRequest{Last: !f.KeepPods}
-	err := f.attempt(ctx, name, func() error {
+	at := place{name, remover}
+	err := f.attempt(ctx, at, func() error {
 		inv = &node.Inventory{}
-		return call(ctx, f, name, node.VerbInventory, request, request.Last, func(item node.Item, _ io.WriteCloser) error { return inv.Add(item) })
+		return call(ctx, f, at, node.VerbInventory, request, request.Last, func(item node.Item, _ io.WriteCloser) error { return inv.Add(item) })
 	})
 	if err == nil && inv.Runtime.Name == "" {
 		err = errors.New("the node did not say which runtime it has")
@@ -80,6 +93,7 @@ func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, er
 	if err != nil {
 		return nil, explain(name, "listing images", err)
 	}
+	f.alter(name, func(n *Node) { n.store = inv.Runtime.Store })
 	return inv, nil
 }
 
@@ -89,43 +103,53 @@ func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, er
 func (f *Fleet) Remove(
 	ctx context.Context, name string, request node.RemoveRequest, wanted func(context.Context) ([]node.Wanted, error), each func(node.Outcome),
 ) (node.Freed, error) {
-	r := &removal{fleet: f, name: name, request: request, wanted: wanted, each: each}
-	err := f.attempt(ctx, name, func() error { return r.attempt(ctx) })
+	r := &removal{fleet: f, at: place{name, remover}, request: request, wanted: wanted, each: each}
+	err := f.attempt(ctx, r.at, func() error { return r.attempt(ctx) })
 	return r.freed, explain(name, "removing images", err)
+}
+
+// alter changes what is known of a node.
+func (f *Fleet) alter(name string, change func(*Node)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.nodes[name]
+	change(&n)
+	f.nodes[name] = n
 }
 
 // job is a Job that was created.
 type job struct {
 	name string
+	role role
 	// ended is set once the pod's container has ended from inside.
 	ended bool
 	// useless is set when the pod may run, and the node has to be asked by another.
 	useless bool
 }
 
-// pod returns the node's running pod. It is made when there is none yet, or none any more: a pod ends by itself when it is
+// pod returns the running pod at a place. It is made when there is none yet, or none any more: a pod ends by itself when it is
 // asked nothing for a while, as happens to the first ones when some node takes long.
-func (f *Fleet) pod(ctx context.Context, name string) (*corev1.Pod, error) {
+func (f *Fleet) pod(ctx context.Context, at place) (*corev1.Pod, error) {
 	f.mu.Lock()
-	n, ok := f.nodes[name]
-	known := f.jobs[name]
+	n, ok := f.nodes[at.node]
+	known := f.jobs[at]
 	f.mu.Unlock()
 	if !ok {
-		return nil, fmt.Errorf("node %q is not part of this run", name)
+		return nil, fmt.Errorf("node %q is not part of this run", at.node)
 	}
 	if known != nil {
 		if pod := f.board.pod(known.name); pod != nil && !known.ended && !known.useless && pod.Status.Phase == corev1.PodRunning {
 			return pod, nil
 		}
-		if err := f.replace(ctx, name, known); err != nil {
+		if err := f.replace(ctx, at.node, known); err != nil {
 			return nil, err
 		}
 	}
-	made := &job{name: jobName(name, f.Run)}
+	made := &job{name: jobName(at.node, f.Run, at.role), role: at.role}
 	f.mu.Lock()
-	f.jobs[name] = made
+	f.jobs[at] = made
 	f.mu.Unlock()
-	return f.start(ctx, n, made.name)
+	return f.start(ctx, n, made)
 }
 
 // replaceTimeout is how long a pod that is of no use any more may take to end.
@@ -147,37 +171,37 @@ func (f *Fleet) replace(ctx context.Context, name string, known *job) error {
 }
 
 // start creates a Job on a node and waits for its pod.
-func (f *Fleet) start(ctx context.Context, n Node, job string) (*corev1.Pod, error) {
-	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n), metav1.CreateOptions{})
+func (f *Fleet) start(ctx context.Context, n Node, job *job) (*corev1.Pod, error) {
+	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n, job.role), metav1.CreateOptions{})
 	// A create whose answer was lost is tried again by the transport. The name is this run's alone.
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return nil, withGrant(fmt.Errorf("creating job %s/%s: %w", f.Namespace, job, err), "create", "jobs")
+		return nil, withGrant(fmt.Errorf("creating job %s/%s: %w", f.Namespace, job.name, err), "create", "jobs")
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
 	defer cancel()
 	f.say(n.Name, waitingForPod)
-	pod, err := f.board.wait(ctx, job, func(message string) { f.say(n.Name, message) })
+	pod, err := f.board.wait(ctx, job.name, func(message string) { f.say(n.Name, message) })
 	if err != nil {
 		return nil, err
 	}
 	f.say(n.Name, "its pod runs")
-	return pod, f.extend(ctx, job)
+	return pod, f.extend(ctx, job.name)
 }
 
-// ended notes that the container of the node's pod has ended.
-func (f *Fleet) ended(name string) {
+// ended notes that the container of a pod has ended.
+func (f *Fleet) ended(at place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if job := f.jobs[name]; job != nil {
+	if job := f.jobs[at]; job != nil {
 		job.ended = true
 	}
 }
 
-// discard has the node asked by another pod from now on.
-func (f *Fleet) discard(name string) {
+// discard has another pod asked from now on.
+func (f *Fleet) discard(at place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if job := f.jobs[name]; job != nil {
+	if job := f.jobs[at]; job != nil {
 		job.useless = true
 	}
 }

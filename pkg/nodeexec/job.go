@@ -12,9 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Remover is the container of a node pod. Listing takes the same rights as removing, so one container does both.
-const Remover = "remover"
-
 // Labels of everything a run creates.
 const (
 	// AppLabel with AppName is on every object of ours.
@@ -40,18 +37,19 @@ const (
 	socketPath = "/run/imageclean-runtime.sock"
 )
 
-// jobName is "eraser-<node>-<run>", short enough that neither the label which carries it nor its pod's name is cut.
-func jobName(node, run string) string {
-	const most = 57 - len("eraser--") - 5
+// jobName is "eraser-<node>-<run>", with what the role adds, short enough that neither the label which carries it nor its pod's
+// name is cut.
+func jobName(node, run string, r role) string {
+	most := 57 - len("eraser--") - 5 - len(r.suffix())
 	if len(node) > most {
 		sum := sha256.Sum256([]byte(node))
 		node = strings.TrimRight(node[:most-9], ".-") + "-" + hex.EncodeToString(sum[:4])
 	}
-	return "eraser-" + node + "-" + run
+	return "eraser-" + node + "-" + run + r.suffix()
 }
 
 // job is the Job that puts a pod of ours on a node.
-func (c *Config) job(n Node) *batchv1.Job {
+func (c *Config) job(n Node, r role) *batchv1.Job {
 	labels := map[string]string{
 		AppLabel: AppName, managedByLabel: managedBy, RunLabel: c.Run, TypeLabel: typeManual,
 		// Injected side-cars would keep the pod alive and give it a network identity.
@@ -59,11 +57,11 @@ func (c *Config) job(n Node) *batchv1.Job {
 	}
 	annotations := map[string]string{
 		NodeAnnotation: n.Name,
-		"kubectl.kubernetes.io/default-container": Remover,
+		"kubectl.kubernetes.io/default-container": string(r),
 		"sidecar.istio.io/inject":                 "false",
 		"linkerd.io/inject":                       "disabled",
 	}
-	meta := metav1.ObjectMeta{Name: jobName(n.Name, c.Run), Namespace: c.Namespace, Labels: labels, Annotations: annotations}
+	meta := metav1.ObjectMeta{Name: jobName(n.Name, c.Run, r), Namespace: c.Namespace, Labels: labels, Annotations: annotations}
 	return &batchv1.Job{
 		ObjectMeta: meta,
 		Spec: batchv1.JobSpec{
@@ -72,13 +70,14 @@ func (c *Config) job(n Node) *batchv1.Job {
 			TTLSecondsAfterFinished: new(int32(finishedTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
-				Spec:       c.podSpec(n),
+				Spec:       c.podSpec(n, r),
 			},
 		},
 	}
 }
 
-func (c *Config) podSpec(n Node) corev1.PodSpec {
+func (c *Config) podSpec(n Node, r role) corev1.PodSpec {
+	containers, volumes := c.containers(n, r)
 	spec := corev1.PodSpec{
 		// Bound past the scheduler: a full or tainted node is cleaned too, and Select has filtered.
 		NodeName:      n.Name,
@@ -91,18 +90,11 @@ func (c *Config) podSpec(n Node) corev1.PodSpec {
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsUser:      new(int64(0)),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			// The type that may talk to the runtime's socket on hosts that enforce SELinux.
+			// The type that may talk to the runtime's socket, and read its layers, on hosts that enforce SELinux.
 			SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"},
 		},
-		Containers: []corev1.Container{c.container()},
-		Volumes: []corev1.Volume{
-			{Name: "lease", VolumeSource: emptyDir("1Mi")},
-			{Name: "tmp", VolumeSource: emptyDir("16Mi")},
-			// A wrong path fails here, early and readably, instead of becoming an empty folder.
-			{Name: "runtime", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{
-				Path: n.Sockets[0], Type: new(corev1.HostPathSocket),
-			}}},
-		},
+		Containers: containers,
+		Volumes:    volumes,
 	}
 	if n.DiskPressure {
 		// Under DiskPressure the kubelet admits nothing less, and such a node needs cleaning most.
@@ -112,37 +104,6 @@ func (c *Config) podSpec(n Node) corev1.PodSpec {
 		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: c.ImagePullSecret}}
 	}
 	return spec
-}
-
-func (c *Config) container() corev1.Container {
-	return corev1.Container{
-		Name:            Remover,
-		Image:           c.Image,
-		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            []string{"hold"},
-		// Explicit, so that a namespace's LimitRange does not set what is too small.
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
-			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("128Mi")},
-		},
-		SecurityContext: c.securityContext(),
-		VolumeMounts: []corev1.VolumeMount{
-			{Name: "lease", MountPath: leaseDir},
-			{Name: "tmp", MountPath: "/tmp"},
-			{Name: "runtime", MountPath: socketPath},
-		},
-	}
-}
-
-func (c *Config) securityContext() *corev1.SecurityContext {
-	if c.Privileged {
-		return &corev1.SecurityContext{Privileged: new(true), ReadOnlyRootFilesystem: new(true)}
-	}
-	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: new(false),
-		ReadOnlyRootFilesystem:   new(true),
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-	}
 }
 
 func emptyDir(limit string) corev1.VolumeSource {

@@ -89,6 +89,9 @@ func judge(pod *corev1.Pod, mount string, waited time.Duration) (ready bool, wai
 		return false, "", &EndedError{Pod: pod.Name, Reason: pod.Status.Reason, Message: pod.Status.Message}
 	}
 	if strings.Contains(mount, "hostPath type check failed") {
+		if strings.Contains(mount, "is not a directory") {
+			return false, "", fmt.Errorf("the layers are not where the runtime says: %s", mount)
+		}
 		return false, "", &SocketError{Message: mount}
 	}
 	waiting = "starting its pod"

@@ -19,7 +19,7 @@ import (
 )
 
 func leftJob(name string, change func(*batchv1.Job)) *batchv1.Job {
-	job := (&Config{Namespace: "ops", Run: "k3x9f", Image: "x"}).job(Node{Name: "n1", Sockets: []string{"/x.sock"}})
+	job := (&Config{Namespace: "ops", Run: "k3x9f", Image: "x"}).job(Node{Name: "n1", Sockets: []string{"/x.sock"}}, remover)
 	job.Name, job.UID = name, types.UID(name)
 	job.CreationTimestamp = metav1.Now()
 	job.Status.StartTime = new(metav1.Now())

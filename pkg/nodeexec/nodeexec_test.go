@@ -20,7 +20,7 @@ func TestJobName_FitsWhereKubernetesPutsIt(t *testing.T) {
 		"node1", "aks-nodepool1-12345678-vmss000000", "ip-10-0-0-1.eu-central-1.compute.internal",
 		strings.Repeat("a", 253), strings.Repeat("a", 252) + "b", strings.Repeat("abc.", 50) + "d", strings.Repeat("x", 34) + "." + strings.Repeat("y", 30),
 	} {
-		name := jobName(node, "k3x9f")
+		name := jobName(node, "k3x9f", remover)
 		if len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsValidLabelValue(name)) > 0 || len(name)+len("-xxxxx") > 63 {
 			t.Errorf("%q does for neither name nor label", name)
 		}
@@ -29,7 +29,11 @@ func TestJobName_FitsWhereKubernetesPutsIt(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	if got := jobName("node1", "k3x9f"); got != "eraser-node1-k3x9f" {
+	long := jobName(strings.Repeat("a", 253), "k3x9f", scanner)
+	if len(validation.IsDNS1123Subdomain(long)) > 0 || len(long)+len("-xxxxx") > 63 || !strings.HasSuffix(long, "-k3x9f-scan") {
+		t.Errorf("%q does for no scanner", long)
+	}
+	if got := jobName("node1", "k3x9f", remover); got != "eraser-node1-k3x9f" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -112,7 +116,7 @@ func TestSocketsOf_KnowsTheDistributions(t *testing.T) {
 
 func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 	config := &Config{Namespace: "kube-system", Run: "k3x9f", Image: "x"}
-	spec := config.job(Node{Name: "n", Sockets: []string{containerdSocket}}).Spec.Template.Spec
+	spec := config.job(Node{Name: "n", Sockets: []string{containerdSocket}}, remover).Spec.Template.Spec
 	if spec.HostNetwork || spec.HostPID || spec.HostIPC || spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken {
 		t.Error("it shares the host's namespaces or carries a token")
 	}
@@ -125,13 +129,41 @@ func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 			t.Errorf("container %s may do more than it needs: %+v", c.Name, s)
 		}
 	}
-	privileged := (&Config{Privileged: true}).job(Node{Name: "n", Sockets: []string{containerdSocket}}).Spec.Template.Spec.Containers[0].SecurityContext
+	privileged := (&Config{Privileged: true}).job(Node{Name: "n", Sockets: []string{containerdSocket}}, remover).Spec.Template.Spec.Containers[0].SecurityContext
 	if privileged.Privileged == nil || !*privileged.Privileged || privileged.AllowPrivilegeEscalation != nil {
 		t.Errorf("asked to be privileged it is %+v", privileged)
 	}
-	pressed := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, DiskPressure: true})
+	pressed := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, DiskPressure: true}, remover)
 	if pressed.Spec.Template.Spec.PriorityClassName != "system-node-critical" || pressed.Labels[TypeLabel] != "manual" {
 		t.Errorf("a node under disk pressure gets %+v", pressed.Spec.Template.Spec.PriorityClassName)
+	}
+}
+
+func TestJob_GivesTheScannerLayersToReadAndNothingElse(t *testing.T) {
+	config := &Config{Namespace: "kube-system", Run: "k3x9f", Image: "node", ScannerImage: "scanner", Privileged: true}
+	layers := "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"
+	job := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, layers: []string{layers}}, scanner)
+	spec := job.Spec.Template.Spec
+	if job.Name != "eraser-n-k3x9f-scan" || job.Labels[RunLabel] != "k3x9f" || len(spec.Containers) != 1 || spec.Containers[0].Image != "scanner" {
+		t.Errorf("job %s labelled %v has %+v", job.Name, job.Labels, spec.Containers)
+	}
+	var paths []string
+	for _, volume := range spec.Volumes {
+		if volume.HostPath != nil {
+			paths = append(paths, volume.HostPath.Path)
+		}
+	}
+	if !slices.Equal(paths, []string{layers}) {
+		t.Errorf("of the node it sees %v", paths)
+	}
+	for _, mount := range spec.Containers[0].VolumeMounts {
+		if mount.MountPath == layers && !mount.ReadOnly {
+			t.Error("it can write to layers")
+		}
+	}
+	s := spec.Containers[0].SecurityContext
+	if s.Privileged != nil || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || s.Capabilities.Drop[0] != "ALL" {
+		t.Errorf("it may do more than it needs: %+v", s)
 	}
 }
 
@@ -155,30 +187,30 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 	}{
 		"just bound": {want: "starting"},
 		"being made": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("ContainerCreating"))}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", waiting("ContainerCreating"))}},
 			want:   "ContainerCreating: why",
 		},
 		"runs": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, running)}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", running)}},
 			ready:  true, want: "starting",
 		},
 		"the image is not there": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("ImagePullBackOff"))}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", waiting("ImagePullBackOff"))}},
 			fails:  true, want: "--registry",
 		},
 		"a first failed pull is tried again": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("ErrImagePull"))}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", waiting("ErrImagePull"))}},
 			want:   "ErrImagePull",
 		},
 		"a runtime that is slow": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("CreateContainerError"))}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", waiting("CreateContainerError"))}},
 			want:   "CreateContainerError",
 		},
 		"a runtime that stays so": {
-			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, waiting("CreateContainerError"))}},
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", waiting("CreateContainerError"))}},
 			waited: time.Minute, fails: true, want: "CreateContainerError",
 		},
-		"out of memory":     {status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus(Remover, ended)}}, fails: true, want: "OOMKilled"},
+		"out of memory":     {status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", ended)}}, fails: true, want: "OOMKilled"},
 		"evicted":           {status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "disk"}, fails: true, want: "(Evicted: disk)"},
 		"no room":           {status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods"}, fails: true, want: "(OutOfpods)"},
 		"no socket there":   {mount: `MountVolume.SetUp failed for volume "runtime": hostPath type check failed: /x is not a socket file`, fails: true, want: "--runtime-socket"},

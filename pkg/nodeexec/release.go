@@ -17,7 +17,7 @@ import (
 func (f *Fleet) Release(ctx context.Context) error {
 	f.mu.Lock()
 	jobs := f.jobs
-	f.jobs = map[string]*job{}
+	f.jobs = map[place]*job{}
 	f.mu.Unlock()
 
 	var group errgroup.Group
@@ -42,7 +42,7 @@ const kubeletTimeout = 30 * time.Second
 // once when they are told from inside, and when they have, the pod can be deleted without waiting for the kubelet's word.
 func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
 	pod := f.board.pod(job.name)
-	ended := pod != nil && (job.ended || f.end(ctx, pod) == nil)
+	ended := pod != nil && (job.ended || f.end(ctx, pod, job.role) == nil)
 	// A pod that has not been seen may be about to be made: the Job then goes after its pod, and not before.
 	policy := metav1.DeletePropagationForeground
 	if pod != nil {

@@ -12,7 +12,7 @@ import (
 // removal is one request to remove, over as many attempts as it takes.
 type removal struct {
 	fleet   *Fleet
-	name    string
+	at      place
 	request node.RemoveRequest
 	wanted  func(context.Context) ([]node.Wanted, error)
 	each    func(node.Outcome)
@@ -28,7 +28,7 @@ func (r *removal) attempt(ctx context.Context) error {
 	}
 	known := map[string]bool{}
 	var wantedErr error
-	callErr := call(ctx, r.fleet, r.name, node.VerbRemove, r.request, r.request.Last, func(result node.Result, stdin io.WriteCloser) error {
+	callErr := call(ctx, r.fleet, r.at, node.VerbRemove, r.request, r.request.Last, func(result node.Result, stdin io.WriteCloser) error {
 		switch {
 		case result.Outcome != nil:
 			o := *result.Outcome

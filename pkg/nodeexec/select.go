@@ -28,6 +28,10 @@ type Node struct {
 	DiskPressure bool
 	// Unsupported says why its platform will not have our pods, where that is known beforehand.
 	Unsupported string
+
+	// store is where its runtime keeps layers, once the node has said so; layers are the folders in it that its scanner sees.
+	store  string
+	layers []string
 }
 
 // Skip is a node left out on purpose.

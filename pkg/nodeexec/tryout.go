@@ -22,7 +22,7 @@ func TryOut(ctx context.Context, c Config, n Node, podToo bool) (warnings []stri
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	job := c.job(n)
+	job := c.job(n, remover)
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	if _, err := client.BatchV1().Jobs(c.Namespace).Create(ctx, job, options); err != nil {
 		return said.all(), &RefusedError{Message: err.Error()}

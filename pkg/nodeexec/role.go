@@ -1,0 +1,106 @@
+package nodeexec
+
+import (
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// role is what a pod of ours does on its node. Its container has that name.
+type role string
+
+const (
+	// remover lists, removes and holds on to layers, for all of which it has the runtime's socket.
+	remover role = "remover"
+	// scanner reads layers: content that nobody has vouched for. So it has those, read-only, and nothing else.
+	scanner role = "scanner"
+)
+
+// suffix tells the names of Jobs on the same node apart.
+func (r role) suffix() string {
+	if r == scanner {
+		return "-scan"
+	}
+	return ""
+}
+
+// program is the agent in the role's image.
+func (r role) program() string {
+	if r == scanner {
+		return "/imageclean-scanner"
+	}
+	return "/imageclean-node"
+}
+
+// containers are the role's, with the volumes that they mount.
+func (c *Config) containers(n Node, r role) ([]corev1.Container, []corev1.Volume) {
+	if r == scanner {
+		return c.scanner(n)
+	}
+	return c.remover(n)
+}
+
+func (c *Config) remover(n Node) ([]corev1.Container, []corev1.Volume) {
+	container := c.container(remover, c.Image)
+	container.Resources = resources("32Mi", "128Mi")
+	container.SecurityContext = unprivileged()
+	if c.Privileged {
+		container.SecurityContext = &corev1.SecurityContext{Privileged: new(true), ReadOnlyRootFilesystem: new(true)}
+	}
+	container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "runtime", MountPath: socketPath})
+	// A wrong path fails here, early and readably, instead of becoming an empty folder.
+	return []corev1.Container{container}, append(scratch("16Mi"), hostPath("runtime", n.Sockets[0], corev1.HostPathSocket))
+}
+
+// scanner mounts layers where the node has them, so that paths mean the same on both sides. It never is privileged.
+func (c *Config) scanner(n Node) ([]corev1.Container, []corev1.Volume) {
+	container := c.container(scanner, c.ScannerImage)
+	container.Resources = resources("64Mi", "512Mi")
+	container.SecurityContext = unprivileged()
+	// Files of images have all kinds of owners, and the kernel shows the marks of opaque directories to SYS_ADMIN alone. What else
+	// that allows the scanner denies itself (pkg/confine).
+	container.SecurityContext.Capabilities.Add = []corev1.Capability{"DAC_READ_SEARCH", "SYS_ADMIN"}
+	volumes := scratch("1Gi")
+	for i, dir := range n.layers {
+		name := "layers-" + strconv.Itoa(i)
+		volumes = append(volumes, hostPath(name, dir, corev1.HostPathDirectory))
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
+	}
+	return []corev1.Container{container}, volumes
+}
+
+func (c *Config) container(r role, image string) corev1.Container {
+	return corev1.Container{
+		Name:            string(r),
+		Image:           image,
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Args:            []string{"hold"},
+		VolumeMounts:    []corev1.VolumeMount{{Name: "lease", MountPath: leaseDir}, {Name: "tmp", MountPath: "/tmp"}},
+	}
+}
+
+// resources are explicit, so that a namespace's LimitRange does not set what is too small.
+func resources(memory, most string) corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse(memory)},
+		Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse(most)},
+	}
+}
+
+func unprivileged() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false),
+		ReadOnlyRootFilesystem:   new(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+// scratch are the volumes of every pod: the root of its containers is read-only.
+func scratch(tmp string) []corev1.Volume {
+	return []corev1.Volume{{Name: "lease", VolumeSource: emptyDir("1Mi")}, {Name: "tmp", VolumeSource: emptyDir(tmp)}}
+}
+
+func hostPath(name, path string, kind corev1.HostPathType) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
+}

@@ -1,0 +1,138 @@
+package nodeexec
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/util/exec"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
+)
+
+// stage is a cluster whose pods run at once, and in which verbs are functions.
+type stage struct {
+	t      *testing.T
+	fleet  *Fleet
+	client *fake.Clientset
+
+	mu sync.Mutex
+	// verbs are by their name.
+	verbs map[string]func(*verbRun) error
+	// jobs are the Jobs that were created, and what was run, in order.
+	jobs, runs []string
+	pods       int
+}
+
+// verbRun is one exec.
+type verbRun struct {
+	pod    *corev1.Pod
+	stdin  *bufio.Reader
+	answer *node.Writer
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{t: t, client: fake.NewClientset(testNode("n", nil)), verbs: map[string]func(*verbRun) error{}}
+	s.client.PrependReactor("create", "jobs", s.jobCreated)
+	s.client.PrependReactor("delete", "jobs", s.jobDeleted)
+	config := Config{Client: s.client, Namespace: "ops", Run: "k3x9f", Image: "node:1", ScannerImage: "scanner:1", ScanVersion: "1", KeepPods: true, Deadline: time.Minute}
+	fleet, err := NewFleet(t.Context(), config, []Node{{Name: "n", Sockets: []string{containerdSocket}, store: "/store"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fleet.board.stop)
+	s.fleet, fleet.exec = fleet, s.exec
+	s.verbs[node.VerbRelease] = func(*verbRun) error { return exec.CodeExitError{Code: killed} }
+	return s
+}
+
+func (s *stage) jobCreated(action clienttesting.Action) (bool, runtime.Object, error) {
+	job := action.(clienttesting.CreateAction).GetObject().(*batchv1.Job)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs = append(s.jobs, job.Name)
+	s.pods++
+	pod := &corev1.Pod{ObjectMeta: *job.Spec.Template.ObjectMeta.DeepCopy(), Spec: job.Spec.Template.Spec}
+	pod.Name, pod.Namespace, pod.UID = fmt.Sprintf("%s-%05d", job.Name, s.pods), job.Namespace, "u"
+	pod.Labels = map[string]string{batchv1.JobNameLabel: job.Name, RunLabel: job.Labels[RunLabel]}
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{containerStatus(pod.Spec.Containers[0].Name, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})}
+	return false, nil, s.client.Tracker().Add(pod)
+}
+
+func (s *stage) jobDeleted(action clienttesting.Action) (bool, runtime.Object, error) {
+	for _, pod := range s.podsOf(action.(clienttesting.DeleteAction).GetName()) {
+		if err := s.client.Tracker().Delete(pods, pod.Namespace, pod.Name); err != nil {
+			return true, nil, err
+		}
+	}
+	return false, nil, nil
+}
+
+var pods = corev1.SchemeGroupVersion.WithResource("pods")
+
+// podsOf are a Job's. It asks past the reactors, which may call it.
+func (s *stage) podsOf(job string) []corev1.Pod {
+	s.t.Helper()
+	list, err := s.client.Tracker().List(pods, corev1.SchemeGroupVersion.WithKind("Pod"), "ops")
+	if err != nil {
+		s.t.Error(err)
+		return nil
+	}
+	return slices.DeleteFunc(list.(*corev1.PodList).Items, func(pod corev1.Pod) bool { return pod.Labels[batchv1.JobNameLabel] != job })
+}
+
+// dies has the container of a pod end as the kubelet says it does when it has taken too much memory.
+func (s *stage) dies(pod *corev1.Pod) {
+	pod = pod.DeepCopy()
+	pod.Status.Phase = corev1.PodFailed
+	pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reasonOOMKilled, ExitCode: killed}}
+	if err := s.client.Tracker().Update(pods, pod, pod.Namespace); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *stage) exec(pod *corev1.Pod, options *corev1.PodExecOptions) (remotecommand.Executor, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	verb := options.Command[1]
+	s.runs = append(s.runs, pod.Name+" "+verb)
+	return executor(func(o remotecommand.StreamOptions) error {
+		run := &verbRun{pod: pod}
+		if o.Stdin != nil {
+			run.stdin, run.answer = bufio.NewReader(o.Stdin), node.NewWriter(o.Stdout)
+		}
+		s.mu.Lock()
+		do := s.verbs[verb]
+		s.mu.Unlock()
+		return do(run)
+	}), nil
+}
+
+// executor is an exec that is answered by a function.
+type executor func(remotecommand.StreamOptions) error
+
+func (e executor) Stream(o remotecommand.StreamOptions) error { return e(o) }
+
+// StreamWithContext returns when the function does, or with the context, as a stream that is cut.
+func (e executor) StreamWithContext(ctx context.Context, o remotecommand.StreamOptions) error {
+	done := make(chan error, 1)
+	go func() { done <- e(o) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
