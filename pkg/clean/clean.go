@@ -3,10 +3,7 @@
 package clean
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -27,6 +24,11 @@ type Nodes interface {
 	// wanted, before anything is removed and again after each few images are, for the images that pods bound to the node name by
 	// then. What one of them names is kept, or put back.
 	Remove(ctx context.Context, name string, request node.RemoveRequest, wanted Wanted, each func(node.Outcome)) (node.Freed, error)
+	// Configs reads the configurations of images, by ID, and calls each for every one as it arrives.
+	Configs(ctx context.Context, name string, images []string, each func(node.ImageConfig)) error
+	// Analyze reads layers and calls each for every one as it is done, or has turned out to be impossible. What it was not called
+	// for when Analyze fails was not read.
+	Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error
 }
 
 // Wanted lists the images that pods bound to a node name at the moment of asking, of the API server's storage and no cache.
@@ -40,6 +42,8 @@ type Pass struct {
 	Namespaces []string
 	Own        image.Own
 	Policy     plan.Policy
+	// Scan is needed where the policy asks for one.
+	Scan *Scan
 	// Parallelism is how many nodes are worked on at once.
 	Parallelism int
 	// Observe, when set, is told how the nodes come along. It may be called from several goroutines.
@@ -53,6 +57,8 @@ type Stage string
 const (
 	Listing  Stage = "listing"
 	Listed   Stage = "listed"
+	Scanning Stage = "scanning"
+	Scanned  Stage = "scanned"
 	Removing Stage = "removing"
 	Finished Stage = "finished"
 	Failed   Stage = "failed"
@@ -62,7 +68,7 @@ const (
 type Event struct {
 	Node  string
 	Stage Stage
-	// Done of Total images, while removing; Total images when listed.
+	// Done of Total images, while removing, and of Total layers, while scanning; Total images when listed.
 	Done, Total int
 }
 
@@ -83,16 +89,26 @@ func (p *Pass) Exclusions(ctx context.Context) ([]image.Exclusion, error) {
 
 // Preview decides about every image on nodes and removes nothing. It fails as Gather does.
 func (p *Pass) Preview(ctx context.Context, nodes []plan.Node) (*plan.Plan, error) {
-	in, err := p.Gather(ctx, nodes)
+	return p.decide(ctx, nodes, plan.Candidates)
+}
+
+// PreviewAgain is Preview by the verdicts that the pass has made already: an image that has become a candidate since was not
+// scanned, and stays.
+func (p *Pass) PreviewAgain(ctx context.Context, nodes []plan.Node) (*plan.Plan, error) {
+	return p.decide(ctx, nodes, func(plan.Input) []string { return nil })
+}
+
+func (p *Pass) decide(ctx context.Context, nodes []plan.Node, scanned func(plan.Input) []string) (*plan.Plan, error) {
+	in, err := p.Gather(ctx, nodes, scanned)
 	if err != nil {
 		return nil, err
 	}
 	return plan.Decide(*in), nil
 }
 
-// Gather returns everything that the decision about the images on nodes rests on. It fails, before anything is asked of a
-// node, when the exclusions cannot be read; otherwise as Look does.
-func (p *Pass) Gather(ctx context.Context, nodes []plan.Node) (*plan.Input, error) {
+// Gather returns everything that the decision about the images on nodes rests on. scanned picks the images to scan, where the policy
+// asks for that. Gather fails, before anything is asked of a node, when the exclusions cannot be read; otherwise as Look does.
+func (p *Pass) Gather(ctx context.Context, nodes []plan.Node, scanned func(plan.Input) []string) (*plan.Input, error) {
 	exclusions, err := p.Exclusions(ctx)
 	if err != nil {
 		return nil, err
@@ -102,16 +118,21 @@ func (p *Pass) Gather(ctx context.Context, nodes []plan.Node) (*plan.Input, erro
 	if err != nil {
 		return nil, err
 	}
+	in.Exclusions, in.Own, in.Policy = exclusions, p.Own, p.Policy
+	if p.Policy.Scan {
+		if err := p.ScanImages(ctx, in, scanned(*in)); err != nil {
+			return nil, err
+		}
+	}
 	// Where the nodes took long, the cluster may want something else by now.
 	if time.Since(asked) > fresh {
-		if exclusions, err = p.Exclusions(ctx); err != nil {
+		if in.Exclusions, err = p.Exclusions(ctx); err != nil {
 			return nil, err
 		}
 		if in.Users, err = p.users(ctx); err != nil {
 			return nil, err
 		}
 	}
-	in.Exclusions, in.Own, in.Policy = exclusions, p.Own, p.Policy
 	return in, nil
 }
 
@@ -190,105 +211,6 @@ func (p *Pass) each(n int, do func(i int)) {
 		group.Go(func() error { do(i); return nil })
 	}
 	_ = group.Wait() // do never fails
-}
-
-// Result is what came of a plan.
-type Result struct {
-	Plan *plan.Plan
-	// Nodes are in the order of Plan.Nodes.
-	Nodes []NodeResult
-}
-
-// NodeResult is what came of a plan on one node.
-type NodeResult struct {
-	State           plan.NodeState
-	Reason, Message string
-	// Outcomes are by image ID, for every image the plan removes there.
-	Outcomes map[string]node.Outcome
-	Freed    node.Freed
-}
-
-// Apply removes what the plan removes, and nothing else. It always returns a result, also when ctx ends meanwhile.
-func (p *Pass) Apply(ctx context.Context, approved *plan.Plan) *Result {
-	result := &Result{Plan: approved, Nodes: make([]NodeResult, len(approved.Nodes))}
-	work := workByNode(approved)
-	p.each(len(approved.Nodes), func(i int) {
-		n := approved.Nodes[i]
-		result.Nodes[i] = NodeResult{State: n.State, Reason: n.Reason, Message: n.Message}
-		if n.State == plan.NodePlanned {
-			result.Nodes[i] = p.applyNode(ctx, n.Name, work[i])
-		}
-	})
-	return result
-}
-
-// work is what a node is to do.
-type work struct {
-	targets []node.Target
-	// notes tell its log what stays there, and why.
-	notes []string
-}
-
-func workByNode(approved *plan.Plan) []work {
-	all := make([]work, len(approved.Nodes))
-	for i := range approved.Images {
-		img := &approved.Images[i]
-		for _, c := range img.Copies {
-			w := &all[c.Node]
-			if c.Decision == plan.Remove {
-				w.targets = append(w.targets, node.Target{ID: img.ID, Names: img.Names, Digests: img.Digests, PulledAt: c.PulledAt})
-			} else {
-				w.notes = append(w.notes, fmt.Sprintf("kept %s: %s", img.DisplayName(), c.Reasons[0]))
-			}
-		}
-	}
-	return all
-}
-
-var errUnanswered = errors.New("the node did not answer for every image")
-
-func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
-	r := NodeResult{State: plan.NodeDone, Outcomes: make(map[string]node.Outcome, len(w.targets))}
-	total := len(w.targets)
-	var err error
-	if total > 0 {
-		p.observe(Event{Node: name, Stage: Removing, Total: total})
-		request := node.RemoveRequest{Targets: w.targets, Notes: w.notes, Last: true}
-		wanted := func(ctx context.Context) ([]node.Wanted, error) { return p.wanted(ctx, name) }
-		r.Freed, err = p.Nodes.Remove(ctx, name, request, wanted, func(o node.Outcome) {
-			r.Outcomes[o.ID] = o
-			p.observe(Event{Node: name, Stage: Removing, Done: len(r.Outcomes), Total: total})
-		})
-	}
-	// Whatever the reason: an image that the node has not said anything about is not taken for removed.
-	for _, t := range w.targets {
-		if _, ok := r.Outcomes[t.ID]; !ok {
-			r.Outcomes[t.ID] = node.Outcome{ID: t.ID, State: node.Failed, Message: "the node did not get to it, or did not say what became of it"}
-			err = cmp.Or(err, errUnanswered)
-		}
-	}
-	if err != nil {
-		r.State, r.Reason, r.Message = failure(err)
-		p.observe(Event{Node: name, Stage: Failed})
-		return r
-	}
-	p.observe(Event{Node: name, Stage: Finished, Done: total, Total: total})
-	return r
-}
-
-// wanted are the images that the node's pods name now.
-func (p *Pass) wanted(ctx context.Context, name string) ([]node.Wanted, error) {
-	pods, err := kube.NodePods(ctx, p.Client, name)
-	if err != nil {
-		return nil, err
-	}
-	var wanted []node.Wanted
-	for _, pod := range pods {
-		for _, ref := range pod.Refs {
-			wanted = append(wanted, node.Wanted{Ref: ref, By: pod.String()})
-		}
-	}
-	return wanted, nil
 }
 
 // Run identifies a pass in reports.

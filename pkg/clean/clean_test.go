@@ -55,7 +55,14 @@ func pass(nodes clean.Nodes, objects ...runtime.Object) *clean.Pass {
 func TestFakeNodes_Conform(t *testing.T) {
 	nodes := nodesWith(3, "node1")
 	nodes.Inventories["node1"].Uses = []node.Use{{Kind: node.UseContainer, By: "x", ImageID: id(1)}}
-	cleantest.Conformance(t, nodes, "node1", id(0), id(1))
+	stale, config, err := cleantest.Config(id(10), id(11))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes.Inventories["node1"].Images[0].ID = stale
+	nodes.ImageConfigs = map[string][]byte{stale: config}
+	nodes.Analyses = map[string][]byte{id(10): []byte("lower"), id(11): []byte("upper")}
+	cleantest.Conformance(t, nodes, "node1", stale, id(1))
 }
 
 func TestPreview_RemovesNothing(t *testing.T) {

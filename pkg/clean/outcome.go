@@ -36,12 +36,15 @@ const (
 // OutcomeOf says how the nodes of a plan came out. Skipped nodes count for nothing; a node that left the cluster meanwhile was
 // not done.
 func OutcomeOf(p *plan.Plan) Outcome {
-	return outcome(Planned, len(p.Nodes), func(i int) (plan.NodeState, bool) { return p.Nodes[i].State, false })
+	return outcome(Planned, len(p.Nodes), func(i int) (plan.NodeState, bool) { return p.Nodes[i].State, p.Nodes[i].Reason == ReasonScanFailed })
 }
 
 // Outcome says how the removal came out.
 func (r *Result) Outcome() Outcome {
 	return outcome(Done, len(r.Nodes), func(i int) (plan.NodeState, bool) {
+		if r.Nodes[i].Reason == ReasonScanFailed {
+			return r.Nodes[i].State, true
+		}
 		for _, o := range r.Nodes[i].Outcomes {
 			if o.State == node.Failed {
 				return r.Nodes[i].State, true

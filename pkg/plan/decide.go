@@ -20,7 +20,7 @@ type Input struct {
 	Users []User
 	// Own tells this tool's own images.
 	Own image.Own
-	// Verdicts are by image ID. An image without one could not be scanned.
+	// Verdicts are by image ID. An image without one was not scanned, and stays if nothing else keeps it either.
 	Verdicts map[string]*scan.Verdict
 	Policy   Policy
 }
@@ -91,6 +91,8 @@ func (p *Plan) decideNode(n int, inv *node.Inventory, index *index, pods []User,
 			c.Reasons = mergeReasons(local, common.keep)
 		case len(common.keep) > 0:
 			c.Reasons = common.keep
+		case len(common.remove) == 0:
+			c.Reasons = unscanned
 		default:
 			c.Decision, c.Reasons = Remove, common.remove
 		}
@@ -102,8 +104,24 @@ func (p *Plan) decideNode(n int, inv *node.Inventory, index *index, pods []User,
 	}
 }
 
-// imageReasons are the reasons that hold for an image wherever it is. remove is why it goes where nothing keeps it.
+// imageReasons are the reasons that hold for an image wherever it is. remove is why it goes where nothing keeps it; without one it
+// stays, since it was not scanned.
 type imageReasons struct{ keep, remove []Reason }
+
+var unscanned = []Reason{{Code: Unscannable, Message: "it was not scanned"}}
+
+// Candidates are the IDs of the images whose decision hangs on a scan: there is a node where nothing else keeps them.
+func Candidates(in Input) []string {
+	in.Policy.Scan = false
+	p := Decide(in)
+	var ids []string
+	for i := range p.Images {
+		if p.Images[i].goes() {
+			ids = append(ids, p.Images[i].ID)
+		}
+	}
+	return ids
+}
 
 func decideImage(in Input, img *Image, references []holder) imageReasons {
 	var r imageReasons
@@ -130,15 +148,16 @@ func decideImage(in Input, img *Image, references []holder) imageReasons {
 	if len(img.Digests) == 0 && !in.Policy.IncludeUnpullable {
 		keep(NotPullable, "", "it has no repository digest, so it can probably not be pulled again")
 	}
-	if in.Policy.Scan {
+	switch {
+	case !in.Policy.Scan:
+		r.remove = []Reason{{Code: Unused, Message: "nothing uses it"}}
+	case img.Verdict != nil:
 		code, message := judge(in.Policy, img.Verdict)
 		if code == Unscannable || code == NotVulnerable {
 			keep(code, "", "%s", message)
 		} else {
 			r.remove = []Reason{{Code: code, Message: message}}
 		}
-	} else {
-		r.remove = []Reason{{Code: Unused, Message: "nothing uses it"}}
 	}
 	if len(in.Policy.Select) > 0 && len(image.Matching(in.Policy.Select, img.Identity)) == 0 {
 		keep(NotSelected, "", "the selection does not name it")
@@ -146,23 +165,25 @@ func decideImage(in Input, img *Image, references []holder) imageReasons {
 	return r
 }
 
-// judge turns a verdict into the one code that follows from it under the policy.
+// judge turns a verdict into the one code that follows from it under the policy. Every state but those that are known keeps.
 func judge(policy Policy, v *scan.Verdict) (Code, string) {
-	if v == nil {
-		return Unscannable, "it was not scanned"
-	}
-	if v.State == scan.Unscannable {
+	switch v.State {
+	case scan.Clean, scan.Vulnerable, scan.EndOfLife:
+	case scan.Unscannable:
 		return Unscannable, "it could not be scanned: " + v.Message
+	default:
+		return Unscannable, fmt.Sprintf("its verdict is %q, which is not known here", v.State)
 	}
-	matches := 0
+	counts, matches := map[scan.Severity]int{}, 0
 	for _, finding := range v.Findings {
-		if slices.Contains(policy.Severities, finding.Severity) && (finding.Fixed != "" || !policy.IgnoreUnfixed) {
+		if policy.minds(finding) {
+			counts[finding.Severity]++
 			matches++
 		}
 	}
 	switch {
 	case matches > 0:
-		return Vulnerable, fmt.Sprintf("%d findings match the policy", matches)
+		return Vulnerable, describeCounts(counts)
 	case v.State == scan.EndOfLife && policy.EndOfLife:
 		return EndOfLife, "its distribution gets no more security fixes"
 	case len(v.Findings) > 0:
@@ -170,6 +191,22 @@ func judge(policy Policy, v *scan.Verdict) (Code, string) {
 	default:
 		return NotVulnerable, "nothing was found in it"
 	}
+}
+
+// minds says whether a finding makes an image vulnerable under the policy.
+func (p *Policy) minds(f scan.Finding) bool {
+	return slices.Contains(p.Severities, f.Severity) && (f.Fixed != "" || !p.IgnoreUnfixed) && !slices.Contains(p.Ignored, f.ID)
+}
+
+// describeCounts says how many findings there are, the worst first: "2 critical, 1 low".
+func describeCounts(counts map[scan.Severity]int) string {
+	var parts []string
+	for _, severity := range scan.Severities {
+		if n := counts[severity]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ToLower(string(severity))))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // decideCopy gives the reasons that hold for one image on one node, whose clock says now.

@@ -157,6 +157,8 @@ func TestDecide_EachRule(t *testing.T) {
 
 		{"not scanned", func(w *world) { w.verdict(nil) }, "keep Unscannable"},
 		{"could not be scanned", func(w *world) { w.verdict(&scan.Verdict{State: scan.Unscannable, Message: "no layers"}) }, "keep Unscannable"},
+		{"not scanned, since something else keeps it", func(w *world) { w.verdict(nil); w.exclude("app") }, "keep Excluded"},
+		{"a verdict from a newer version", func(w *world) { w.verdict(&scan.Verdict{State: "malicious"}) }, "keep Unscannable"},
 		{"clean", func(w *world) { w.verdict(&scan.Verdict{State: scan.Clean}) }, "keep NotVulnerable"},
 		{"only findings below the policy", func(w *world) { w.verdict(vulnerable(scan.Low, "1")) }, "keep NotVulnerable"},
 		{"only findings without a fix, which do not count", func(w *world) {
@@ -165,6 +167,10 @@ func TestDecide_EachRule(t *testing.T) {
 		}, "keep NotVulnerable"},
 		{"findings without a fix, which count", func(w *world) { w.verdict(vulnerable(scan.High, "")) }, "remove Vulnerable"},
 		{"findings of the policy", func(w *world) { w.verdict(vulnerable(scan.Critical, "2")) }, "remove Vulnerable"},
+		{"only a finding that is ignored", func(w *world) {
+			w.verdict(vulnerable(scan.High, "2"))
+			w.input.Policy.Ignored = []string{"CVE-1"}
+		}, "keep NotVulnerable"},
 		{"end of life", func(w *world) { w.verdict(&scan.Verdict{State: scan.EndOfLife}) }, "remove EndOfLife"},
 		{"end of life, which does not count", func(w *world) {
 			w.verdict(&scan.Verdict{State: scan.EndOfLife})
@@ -190,7 +196,7 @@ func TestDecide_EachRule(t *testing.T) {
 		}, "keep InUse Pinned Excluded"},
 
 		{"everything at once, in order", func(w *world) {
-			w.verdict(nil)
+			w.verdict(&scan.Verdict{State: scan.Unscannable})
 			w.input.Policy.Select = []image.Pattern{pattern("other")}
 			w.image.Digests, w.image.PulledAt, w.image.Pinned = nil, noon, true
 			w.image.Names = append(w.image.Names, "ghcr.io/imageclean/imageclean-node:v1")
@@ -292,5 +298,34 @@ func inventory(name string, images ...node.Image) plan.NodeInventory {
 	return plan.NodeInventory{
 		Node:      plan.Node{Name: name, State: plan.NodePlanned},
 		Inventory: &node.Inventory{Runtime: node.Runtime{Time: noon}, Images: images},
+	}
+}
+
+func TestCandidates_AreWhatNothingButAScanDecides(t *testing.T) {
+	images := map[string]func(w *world){
+		"goes on one node only": func(w *world) {
+			w.input.Nodes = append(w.input.Nodes, plan.NodeInventory{
+				Node: plan.Node{Name: "node0", State: plan.NodePlanned},
+				Inventory: &node.Inventory{
+					Runtime: node.Runtime{Time: noon}, Images: []node.Image{w.image},
+					Uses: []node.Use{{Kind: node.UseContainer, By: "default/web (app)", ImageID: w.image.ID}},
+				},
+			})
+		},
+		"has a verdict already": func(w *world) { w.input.Verdicts = map[string]*scan.Verdict{w.image.ID: {State: scan.Clean}} },
+		"is in use":             func(w *world) { w.use(node.UseContainer, "running", id("a")) },
+		"is excluded":           func(w *world) { w.exclude("app") },
+	}
+	want := map[string]int{"goes on one node only": 1, "has a verdict already": 1, "is in use": 0, "is excluded": 0}
+	for name, set := range images {
+		t.Run(name, func(t *testing.T) {
+			w := &world{image: stale()}
+			w.input.Policy.Scan = true
+			set(w)
+			w.decide()
+			if got := plan.Candidates(w.input); len(got) != want[name] || len(got) == 1 && got[0] != w.image.ID {
+				t.Errorf("got %v, want %d", got, want[name])
+			}
+		})
 	}
 }

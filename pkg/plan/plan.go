@@ -86,6 +86,8 @@ type Policy struct {
 	Severities []scan.Severity
 	// IgnoreUnfixed leaves out findings for which there is no fix.
 	IgnoreUnfixed bool
+	// Ignored are the IDs of vulnerabilities that make no image vulnerable.
+	Ignored []string
 	// EndOfLife also removes images whose distribution gets no more security fixes.
 	EndOfLife bool
 	// MinAge is how long ago an image must have been pulled; nil is DefaultMinAge, which images of unknown age pass.

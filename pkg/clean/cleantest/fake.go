@@ -19,10 +19,18 @@ type Nodes struct {
 	Down map[string]error
 	// Remaining, when set for a node, is how many images it removes before it stops answering.
 	Remaining map[string]int
+	// ImageConfigs are by image ID; Config makes one. An image without one has none that could be read.
+	ImageConfigs map[string][]byte
+	// Analyses are what comes of layers, by diffID. A layer without one cannot be read.
+	Analyses map[string][]byte
+	// RemainingLayers, when set for a node, is how many layers it reads before it stops answering.
+	RemainingLayers map[string]int
 
 	mu sync.Mutex
 	// Requests are what each node was asked to remove.
 	Requests map[string][]node.RemoveRequest
+	// Analyzed are the layers that each node was asked to read.
+	Analyzed map[string][]node.LayerOf
 }
 
 // Inventory lists what the node has.

@@ -1,0 +1,122 @@
+package clean
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// held makes a stock of layers, each with its size and the nodes that have it.
+func held(layers map[string]struct {
+	bytes int64
+	nodes []int
+}) *stock {
+	s := &stock{layers: map[string]*layerStock{}}
+	for id, l := range layers {
+		layer := &layerStock{id: id, bytes: l.bytes, holders: map[int]string{}}
+		for _, n := range l.nodes {
+			layer.holders[n] = "image"
+		}
+		s.layers[id] = layer
+	}
+	return s
+}
+
+type layers = map[string]struct {
+	bytes int64
+	nodes []int
+}
+
+func TestShare_GivesEachLayerToOneNodeThatHasIt(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		all, nodes := layers{}, 1+random.IntN(5)
+		for i := range random.IntN(60) {
+			var holders []int
+			for n := range nodes {
+				if random.IntN(2) == 0 {
+					holders = append(holders, n)
+				}
+			}
+			all[fmt.Sprintf("l%02d", i)] = struct {
+				bytes int64
+				nodes []int
+			}{random.Int64N(100 << 20), holders}
+		}
+		given := map[string]int{}
+		for n, ids := range held(all).share() {
+			for _, id := range ids {
+				if _, twice := given[id]; twice || !slices.Contains(all[id].nodes, n) {
+					t.Fatalf("node %d is given %s, of %v, and it was given before: %v", n, id, all[id].nodes, twice)
+				}
+				given[id] = n
+			}
+		}
+		for id, l := range all {
+			if _, ok := given[id]; ok != (len(l.nodes) > 0) {
+				t.Errorf("%s, which nodes %v have, was given: %v", id, l.nodes, ok)
+			}
+		}
+	}
+}
+
+func TestShare_BalancesBytes(t *testing.T) {
+	all := layers{"base": {bytes: 400 << 20, nodes: []int{0, 1, 2, 3}}}
+	// What only node 0 has comes first: of all else it then gets the less.
+	all["own"] = struct {
+		bytes int64
+		nodes []int
+	}{300 << 20, []int{0}}
+	for i := range 40 {
+		all[fmt.Sprintf("l%02d", i)] = struct {
+			bytes int64
+			nodes []int
+		}{25 << 20, []int{0, 1, 2, 3}}
+	}
+	s := held(all)
+	var loads []int64
+	for _, ids := range s.share() {
+		var load int64
+		for _, id := range ids {
+			load += all[id].bytes
+		}
+		loads = append(loads, load>>20)
+	}
+	slices.Sort(loads)
+	if len(loads) != 4 || loads[3]-loads[0] > 25 {
+		t.Errorf("the nodes have %v MiB to read", loads)
+	}
+	if again := s.share(); !maps.EqualFunc(again, s.share(), slices.Equal) {
+		t.Error("the same stock is shared out differently the next time")
+	}
+}
+
+func TestShare_AsksAtMostTwoNodesForALayerThatCannotBeAnalysed(t *testing.T) {
+	s := held(layers{"bad": {nodes: []int{0, 1, 2, 3}}})
+	asked := 0
+	for {
+		shares := s.share()
+		if len(shares) == 0 {
+			break
+		}
+		for n := range shares {
+			asked++
+			s.layers["bad"].lost(n, "corrupt")
+		}
+	}
+	if asked != mostTries {
+		t.Errorf("%d nodes were asked", asked)
+	}
+}
+
+func TestShare_AsksEveryNodeWhenNodesFail(t *testing.T) {
+	s := held(layers{"good": {nodes: []int{0, 1, 2, 3}}})
+	for n := range 3 {
+		s.without(n, "gone")
+	}
+	if shares := s.share(); len(shares[3]) != 1 {
+		t.Errorf("got %v", shares)
+	}
+}
