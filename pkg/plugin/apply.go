@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -24,6 +23,7 @@ const (
 // applyFlags are what was typed.
 type applyFlags struct {
 	*removalFlags
+	databaseFlags
 	filename string
 }
 
@@ -66,7 +66,8 @@ func newApplyCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			return options.run(cmd.Context(), options.decideAgain)
 		},
 	}
-	flags.addTo(cmd)
+	flags.removalFlags.addTo(cmd)
+	flags.databaseFlags.addTo(cmd)
 	cmd.Flags().StringVarP(&flags.filename, "filename", "f", flags.filename, "The plan, in JSON or YAML; - is standard input")
 	_ = cmd.Flags().MarkHidden("selector") // the plan says which nodes; the flag is refused
 	return cmd
@@ -93,7 +94,10 @@ func (f *applyFlags) toOptions(streams genericiooptions.IOStreams) (*applyOption
 	if err != nil {
 		return nil, err
 	}
-	o.nodesMayBeGone = true
+	if err := f.checkDatabase(); err != nil {
+		return nil, err
+	}
+	o.nodesMayBeGone, o.database = true, f.databaseFlags
 	if f.filename == "-" {
 		o.interactive = false // the plan came from where the answer would
 	}
@@ -126,9 +130,6 @@ func readPlan(streams genericiooptions.IOStreams, path string) (*report.Document
 	}
 	if err := checkAge(time.Now(), saved.FinishedAt); err != nil {
 		return nil, nil, err
-	}
-	if saved.Policy.Scan {
-		return nil, nil, errors.New("it was made with a scan, which this version cannot do again")
 	}
 	approved, err := saved.Approved()
 	if err != nil {

@@ -94,7 +94,7 @@ func TestApply_RejectsPlansThatAreNotGood(t *testing.T) {
 		"of two days ago":     {planText(t, time.Now().Add(-48*time.Hour), report.JSON), "more than 24h0m0s ago"},
 		"without a date":      {planText(t, time.Time{}, report.JSON), "more than 24h0m0s ago"},
 		"of tomorrow":         {planText(t, time.Now().Add(24*time.Hour), report.JSON), "in the future"},
-		"with a scan":         {change(`"scan": false`, `"scan": true`), "made with a scan"},
+		"of another policy":   {change(`"scan": false`, `"scan": true`), "for a reason that the plan's policy does not have"},
 		"carried out":         {change(`"planned"`, `"done"`), `"done"`},
 		"edited":              {change(`"decision": "keep"`, `"decision": "remove"`), "docker.io/library/app:1 (sha256:1111"},
 		"with escapes":        {strings.Replace(change("docker.io/library/app:1", `\u001b[2J\u009b31mapp`), "keep", "remove", 1), "[2J31mapp"},

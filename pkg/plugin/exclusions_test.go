@@ -16,7 +16,7 @@ func TestExclusionCommands_RejectNonsenseBeforeTheyConnect(t *testing.T) {
 		"explain":                         "accepts 1 arg(s)",
 		"explain a b":                     "accepts 1 arg(s)",
 		"explain docker.io/acme/*":        "is a pattern",
-		"explain *":                       "run --no-scan --dry-run",
+		"explain *":                       "run --dry-run",
 		"explain 0123456789ab":            "shortened image ID",
 		"explain nginx --exclude a//b":    "--exclude: parsing pattern",
 		"explain nginx -o xml":            `"xml"`,

@@ -19,6 +19,7 @@ import (
 type explainFlags struct {
 	*sessionFlags
 	keepFlags
+	scanFlags
 	exclude []string
 	output  string
 }
@@ -30,6 +31,8 @@ type explainOptions struct {
 	format report.Format
 	asked  image.Pattern
 	policy plan.Policy
+	// database is where a scan has its database from, if the policy asks for one.
+	database databaseFlags
 }
 
 func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
@@ -38,19 +41,23 @@ func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Use:   "explain IMAGE",
 		Short: "Explain why an image would be kept or removed, node by node",
 		Long: templates.LongDesc(`
-			Explain what "run --no-scan" would do with one image on every node that has it, with all reasons and where each
-			comes from. Exclusions that nearly mean the image are shown too, with what keeps them from it. Nothing is removed.
+			Explain what "run" would do with one image on every node that has it, with all reasons and where each comes from,
+			and what vulnerabilities it has. Exclusions that nearly mean the image are shown too, with what keeps them from it.
+			Nothing is removed.
 
 			IMAGE is any of its names, a digest, or its whole ID. A name without a tag means :latest.`),
 		Example: templates.Examples(`
 			# Why does this image stay, or go
 			kubectl imageclean explain ghcr.io/acme/web:1.2
 
+			# Without scanning it, as "run --no-scan" would
+			kubectl imageclean explain ghcr.io/acme/web:1.2 --no-scan
+
 			# Only on the nodes with a label, as if one more exclusion held
 			kubectl imageclean explain ghcr.io/acme/web:1.2 -l pool=ci --exclude 'ghcr.io/acme/*'`),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			options, err := flags.toOptions(streams, args[0])
+			options, err := flags.toOptions(streams, args[0], cmd.Flags().Changed)
 			if err != nil {
 				return err
 			}
@@ -59,19 +66,20 @@ func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	}
 	flags.sessionFlags.addTo(cmd)
 	flags.keepFlags.addTo(cmd)
+	flags.scanFlags.addTo(cmd)
 	addExcludeFlag(cmd, &flags.exclude)
 	addOutputFlag(cmd, &flags.output)
 	return cmd
 }
 
-func (f *explainFlags) toOptions(streams genericiooptions.IOStreams, asked string) (*explainOptions, error) {
+func (f *explainFlags) toOptions(streams genericiooptions.IOStreams, asked string, changed func(flag string) bool) (*explainOptions, error) {
 	session, err := f.sessionFlags.toOptions(nil)
 	if err != nil {
 		return nil, err
 	}
 	o := &explainOptions{sessionOptions: session, IOStreams: streams}
 	if strings.ContainsAny(asked, "*?") {
-		return nil, rejectf("explain takes one image, and %q is a pattern: write a name, a digest or a whole ID; 'run --no-scan --dry-run' explains all images", asked)
+		return nil, rejectf("explain takes one image, and %q is a pattern: write a name, a digest or a whole ID; 'run --dry-run' explains all images", asked)
 	}
 	if o.asked, err = image.ParseExact(asked); err != nil {
 		return nil, &rejectedError{err: err}
@@ -80,6 +88,10 @@ func (f *explainFlags) toOptions(streams genericiooptions.IOStreams, asked strin
 	if o.policy.Exclude, err = toExclusions(f.exclude); err != nil {
 		return nil, err
 	}
+	if err := f.applyScan(&o.policy, changed); err != nil {
+		return nil, err
+	}
+	o.database = f.databaseFlags
 	o.format, err = outputFormat(f.output)
 	return o, err
 }
@@ -88,12 +100,12 @@ func (f *explainFlags) toOptions(streams genericiooptions.IOStreams, asked strin
 func (o *explainOptions) Run(ctx context.Context) (err error) {
 	timed, cancel := o.timed(ctx)
 	defer cancel()
-	s, err := o.open(timed, o.ErrOut, false)
+	s, err := o.open(timed, o.ErrOut, o.policy.Scan)
 	if err != nil {
 		return err
 	}
 	defer s.close(ctx, &err)
-	in, err := s.pass(o.policy).Gather(timed, s.nodes)
+	in, err := o.gather(timed, s)
 	if err != nil {
 		return err
 	}
@@ -111,6 +123,28 @@ func (o *explainOptions) Run(ctx context.Context) (err error) {
 	}
 	o.summarize(e)
 	return outcomeErr(e.Outcome)
+}
+
+// gather looks at the cluster, and scans what is called as the image that was asked for.
+func (o *explainOptions) gather(ctx context.Context, s *session) (*plan.Input, error) {
+	pass := s.pass(o.policy)
+	if o.policy.Scan {
+		scanner, err := s.openScanner(ctx, o.database)
+		if err != nil {
+			return nil, err
+		}
+		defer scanner.close(s.progress.warn)
+		pass.Scan = scanner.scan
+	}
+	return pass.Gather(ctx, s.nodes, func(in plan.Input) []string {
+		var ids []string
+		for _, img := range plan.Decide(in).Images {
+			if _, ok := o.asked.Match(img.Identity); ok {
+				ids = append(ids, img.ID)
+			}
+		}
+		return ids
+	})
 }
 
 // mostSimilar is how many names an error suggests.
@@ -146,7 +180,11 @@ func (o *explainOptions) summarize(e *report.Explanation) {
 		if len(img.Names) > 1 {
 			also = " (" + strings.Join(img.Names, ", ") + ")"
 		}
-		fmt.Fprintf(o.ErrOut, "\n%s%s: 'run --no-scan' would remove it from %d of %s\n",
-			img.ID, report.Printable(also), removed, plural(len(img.Nodes), "node"))
+		command := "run"
+		if !o.policy.Scan {
+			command += " --no-scan"
+		}
+		fmt.Fprintf(o.ErrOut, "\n%s%s: '%s' would remove it from %d of %s\n",
+			img.ID, report.Printable(also), command, removed, plural(len(img.Nodes), "node"))
 	}
 }

@@ -3,6 +3,8 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -17,11 +19,14 @@ type listOptions struct {
 	*sessionOptions
 	genericiooptions.IOStreams
 	format report.Format
+	// scan asks for verdicts, by this database.
+	scan     bool
+	database databaseFlags
 }
 
 func newListCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags := newSessionFlags()
-	output := ""
+	output, scan, database := "", false, databaseFlags{}
 	cmd := &cobra.Command{
 		Use:   "list [NODE...]",
 		Short: "List the images on nodes, and what uses them",
@@ -36,13 +41,22 @@ func newListCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			kubectl imageclean list node1 -o json
 
 			# Those of the nodes with a label, with their IDs
-			kubectl imageclean list -l pool=ci -o wide`),
+			kubectl imageclean list -l pool=ci -o wide
+
+			# With the vulnerabilities that each is known to have
+			kubectl imageclean list --scan`),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			session, err := flags.toOptions(args)
 			if err != nil {
 				return err
 			}
-			options := &listOptions{sessionOptions: session, IOStreams: streams}
+			if !scan && slices.ContainsFunc(databaseFlagNames, cmd.Flags().Changed) {
+				return rejectf("--%s go with --scan", strings.Join(databaseFlagNames, ", --"))
+			}
+			if err := database.checkDatabase(); err != nil {
+				return err
+			}
+			options := &listOptions{sessionOptions: session, IOStreams: streams, scan: scan, database: database}
 			if options.format, err = outputFormat(output); err != nil {
 				return err
 			}
@@ -51,6 +65,8 @@ func newListCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	}
 	flags.addTo(cmd)
 	addOutputFlag(cmd, &output)
+	cmd.Flags().BoolVar(&scan, "scan", scan, "Also scan the images, and say what each is known to have")
+	database.addTo(cmd)
 	return cmd
 }
 
@@ -58,12 +74,12 @@ func newListCommand(streams genericiooptions.IOStreams) *cobra.Command {
 func (o *listOptions) Run(ctx context.Context) (err error) {
 	timed, cancel := o.timed(ctx)
 	defer cancel()
-	s, err := o.open(timed, o.ErrOut, false)
+	s, err := o.open(timed, o.ErrOut, o.scan)
 	if err != nil {
 		return err
 	}
 	defer s.close(ctx, &err)
-	found, err := s.pass(plan.Policy{}).Look(timed, s.nodes)
+	found, err := o.look(timed, s)
 	if err != nil {
 		return err
 	}
@@ -77,4 +93,39 @@ func (o *listOptions) Run(ctx context.Context) (err error) {
 	}
 	fmt.Fprintf(o.ErrOut, "\n%s on %s, %d in use\n", plural(d.Summary.Copies, "image"), plural(d.Summary.Nodes-d.Summary.SkippedNodes, "node"), d.Summary.InUse)
 	return outcomeErr(d.Outcome)
+}
+
+// look lists the images, and scans them where that is asked for.
+func (o *listOptions) look(ctx context.Context, s *session) (*plan.Input, error) {
+	pass := s.pass(plan.Policy{Scan: o.scan})
+	if !o.scan {
+		return pass.Look(ctx, s.nodes)
+	}
+	scanner, err := s.openScanner(ctx, o.database)
+	if err != nil {
+		return nil, err
+	}
+	defer scanner.close(s.progress.warn)
+	pass.Scan = scanner.scan
+	found, err := pass.Look(ctx, s.nodes)
+	if err != nil {
+		return nil, err
+	}
+	found.Policy = pass.Policy
+	return found, pass.ScanImages(ctx, found, imageIDs(found.Nodes))
+}
+
+// imageIDs are the IDs of all images on the nodes.
+func imageIDs(nodes []plan.NodeInventory) []string {
+	var ids []string
+	for _, n := range nodes {
+		if n.Inventory == nil {
+			continue
+		}
+		for _, img := range n.Inventory.Images {
+			ids = append(ids, img.ID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }

@@ -77,6 +77,45 @@ func (p *progress) waiting(node, message string) {
 	}
 }
 
+// downloaded is what stands in a node's place while the database is pulled.
+const downloaded = "vulnerability database"
+
+// download shows how the download of the database comes along, in bytes.
+func (p *progress) download(done, total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, known := p.status[downloaded]
+	if !known {
+		p.nodes = append(p.nodes, downloaded)
+		p.status[downloaded] = clean.Event{Node: downloaded, Stage: clean.Listing}
+	}
+	p.wait[downloaded] = fmt.Sprintf("%s of %s %s", report.Size(done), report.Size(total), bar(done, total))
+	p.dirty = true
+	// Elsewhere than on a terminal its begin is told, and its end by the age of what has come.
+	if p.terminal == nil && !p.quiet && !known {
+		fmt.Fprintf(p.out, "%s: downloading %s\n", downloaded, report.Size(total))
+	}
+}
+
+// bar draws how much of total is done.
+func bar(done, total int64) string {
+	const width = 30
+	filled := 0
+	if total > 0 {
+		filled = int(width * min(done, total) / total)
+	}
+	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", width-filled) + "]"
+}
+
+// warn tells of what is no failure. It is said also when progress is not.
+func (p *progress) warn(message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	fmt.Fprintln(p.out, report.Printable("warning: "+message))
+	p.dirty = true
+}
+
 // say prints a line above the nodes.
 func (p *progress) say(format string, args ...any) {
 	if p.quiet {
@@ -117,6 +156,10 @@ func describe(e clean.Event, waiting string) string {
 		return e.Node + ": " + waiting
 	case clean.Listed:
 		return fmt.Sprintf("%s: listed %d images", e.Node, e.Total)
+	case clean.Scanning:
+		return fmt.Sprintf("%s: scanning %d layers, %d done", e.Node, e.Total, e.Done)
+	case clean.Scanned:
+		return fmt.Sprintf("%s: scanned %d layers", e.Node, e.Done)
 	case clean.Removing:
 		return fmt.Sprintf("%s: removing %d images, %d done", e.Node, e.Total, e.Done)
 	case clean.Finished:
@@ -150,7 +193,9 @@ func (p *progress) draw() {
 	if err != nil || width < 1 {
 		width = 80
 	}
-	finished := func(node string) bool { s := p.status[node].Stage; return s == clean.Listed || s == clean.Finished }
+	finished := func(node string) bool {
+		return slices.Contains([]clean.Stage{clean.Listed, clean.Scanned, clean.Finished}, p.status[node].Stage)
+	}
 	order := slices.Clone(p.nodes)
 	slices.SortStableFunc(order, func(a, b string) int {
 		switch {

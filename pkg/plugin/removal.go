@@ -47,8 +47,12 @@ type removal struct {
 	interactive bool
 	format      report.Format
 	// policy has the exclusions of --exclude; each command adds what it is told.
-	policy   plan.Policy
+	policy plan.Policy
+	// database is where a scan has its database from, if the policy asks for one.
+	database databaseFlags
 	savePlan string
+	// exitCode is that of a dry run that finds something to remove; 0 is none of its own.
+	exitCode int
 }
 
 func (f *removalFlags) toOptions(streams genericiooptions.IOStreams, nodes []string) (*removal, error) {
@@ -73,7 +77,7 @@ func (f *removalFlags) toOptions(streams genericiooptions.IOStreams, nodes []str
 	return o, err
 }
 
-// planner makes the plan that is to be approved. It is called again when a person has taken the time to approve.
+// planner makes the plan that is to be approved.
 type planner func(ctx context.Context, s *session, pass *clean.Pass) (*plan.Plan, error)
 
 // preview is the planner of a command that has nothing to add to the pass.
@@ -85,13 +89,21 @@ func preview(ctx context.Context, s *session, pass *clean.Pass) (*plan.Plan, err
 func (o *removal) run(ctx context.Context, decide planner) (err error) {
 	timed, cancel := o.timed(ctx)
 	defer cancel()
-	s, err := o.open(timed, o.ErrOut, o.yes)
+	s, err := o.open(timed, o.ErrOut, o.yes || o.policy.Scan)
 	if err != nil {
 		return err
 	}
 	defer s.close(ctx, &err)
 
 	pass := s.pass(o.policy)
+	if o.policy.Scan {
+		scanner, err := s.openScanner(timed, o.database)
+		if err != nil {
+			return err
+		}
+		defer scanner.close(s.progress.warn)
+		pass.Scan = scanner.scan
+	}
 	planned, err := decide(timed, s, pass)
 	if err != nil {
 		return err
@@ -146,6 +158,8 @@ func (o *removal) approve(ctx context.Context, s *session, planned *plan.Plan) (
 	case d.Summary.Remove == 0:
 		fmt.Fprintln(o.ErrOut, "nothing to do")
 		return false, nil
+	case o.dryRun && o.exitCode != 0:
+		return false, &candidatesError{code: o.exitCode}
 	case o.dryRun:
 		return false, nil
 	}
@@ -179,7 +193,7 @@ func (o *removal) save(d *report.Document) error {
 // recheck decides anew once a person has taken the time to read and confirm: only what both plans remove goes.
 func (o *removal) recheck(ctx context.Context, s *session, pass *clean.Pass, approved *plan.Plan) (*plan.Plan, error) {
 	s.fleet.KeepPods = true
-	fresh, err := preview(ctx, s, pass)
+	fresh, err := pass.PreviewAgain(ctx, s.nodes)
 	if err != nil {
 		return nil, err
 	}

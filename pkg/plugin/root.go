@@ -40,7 +40,7 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string
 			message = own.message
 		}
 		fmt.Fprintln(streams.ErrOut, "interrupted; "+message)
-	case err != nil:
+	case err != nil && !found(err):
 		fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimSpace(report.Printable(err.Error())))
 	}
 	return code
@@ -113,6 +113,17 @@ func (e *outcomeError) Error() string {
 	return "interrupted"
 }
 
+// candidatesError is a dry run that has found something to remove, with the exit code that was asked for.
+type candidatesError struct{ code int }
+
+func (e *candidatesError) Error() string { return "there is something to remove" }
+
+// found says whether the error is only that there is something to remove, which has been shown.
+func found(err error) bool {
+	_, ok := err.(*candidatesError) //nolint:errorlint // joined with another it is worth a word
+	return ok
+}
+
 // cleanupError is what could not be cleaned up.
 type cleanupError struct{ err error }
 
@@ -138,6 +149,7 @@ func exitCode(ctx context.Context, err error) int {
 	var unknown *nodeexec.UnknownNodeError
 	var outcome *outcomeError
 	var cleanup *cleanupError
+	var candidates *candidatesError
 	switch {
 	case err == nil:
 		return exitDone
@@ -147,6 +159,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitPartial
 	case errors.As(err, &cleanup):
 		return exitError
+	case errors.As(err, &candidates):
+		return candidates.code
 	case errors.As(err, &outcome) && outcome.outcome != clean.Interrupted:
 		return exitError
 	case ctx.Err() != nil:

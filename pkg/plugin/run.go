@@ -12,45 +12,61 @@ import (
 type runFlags struct {
 	*removalFlags
 	keepFlags
-	noScan bool
-	images []string
+	scanFlags
+	images   []string
+	exitCode int
 }
 
 func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags := &runFlags{removalFlags: newRemovalFlags()}
 	cmd := &cobra.Command{
-		Use:   "run [NODE...] --no-scan",
-		Short: "Find images that nodes no longer need, and remove them after asking",
+		Use:   "run [NODE...]",
+		Short: "Find vulnerable images that nodes no longer need, and remove them after asking",
 		Long: templates.LongDesc(`
-			Find images that nodes no longer need, show what would be removed and why everything else stays, and remove it
-			once you have confirmed.
+			Find images that nodes no longer need and that have known vulnerabilities, show what would be removed and why
+			everything else stays, and remove it once you have confirmed. With --no-scan vulnerabilities are not asked for:
+			every image that nothing needs may go.
 
 			An image stays when anything uses it or could need it again: a container in any state, a pod bound to the
 			node, a workload's template (also at zero replicas), an exclusion, a pin of the runtime. It also stays when it
-			could not be pulled again, or was pulled just now. Every image's reason is shown.
+			could not be pulled again, was pulled just now, or could not be scanned. Every image's reason is shown.
+
+			Each layer is read once, on one of the nodes that have it, and never again: what was found in it is kept here.
+			The vulnerability database is pulled by this command; nodes need no access to the internet. Vulnerabilities
+			listed in the file .trivyignore of the current folder do not count.
 
 			Without a terminal nothing is removed unless --yes is given: the plan is printed and the exit code is 2.`),
 		Example: templates.Examples(`
 			# What would be removed, and why does the rest stay
-			kubectl imageclean run --no-scan --dry-run
+			kubectl imageclean run --dry-run
 
-			# Remove what nothing uses, after asking
+			# Remove what nothing uses and has vulnerabilities, after asking
+			kubectl imageclean run
+
+			# Only what has severe ones that a newer image has fixed
+			kubectl imageclean run --severity CRITICAL,HIGH --ignore-unfixed --eol=false
+
+			# Remove everything that nothing uses
 			kubectl imageclean run --no-scan
 
 			# Two nodes, only images pulled more than a week ago, without asking
-			kubectl imageclean run node1 node2 --no-scan --older-than 7d --yes
+			kubectl imageclean run node1 node2 --older-than 7d --yes
 
 			# Only images of one team, but not their base images, on nodes with a label
-			kubectl imageclean run --no-scan -l pool=ci --image 'ghcr.io/acme/*' --exclude 'ghcr.io/acme/base:*'
+			kubectl imageclean run -l pool=ci --image 'ghcr.io/acme/*' --exclude 'ghcr.io/acme/base:*'
 
-			# The plan for a script
-			kubectl imageclean run --no-scan --dry-run -o json
+			# The plan for a script; exit code 10 when there is something to remove
+			kubectl imageclean run --dry-run -o json --exit-code 10
 
 			# A plan to have reviewed, and to carry out within a day
-			kubectl imageclean run --no-scan --dry-run --save-plan plan.json
-			kubectl imageclean apply -f plan.json`),
+			kubectl imageclean run --dry-run --save-plan plan.json
+			kubectl imageclean apply -f plan.json
+
+			# Without internet: a database from your own registry, or from a folder
+			kubectl imageclean run --db-repository registry.example.com/trivy-db
+			kubectl imageclean run --db-path ./db`),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			options, err := flags.toOptions(streams, args)
+			options, err := flags.toOptions(streams, args, cmd.Flags().Changed)
 			if err != nil {
 				return err
 			}
@@ -64,20 +80,25 @@ func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
 func (f *runFlags) addTo(cmd *cobra.Command) {
 	f.removalFlags.addTo(cmd)
 	f.addSavePlanTo(cmd)
-	flags := cmd.Flags()
-	flags.BoolVar(&f.noScan, "no-scan", f.noScan, "Remove every image that nothing needs, whatever vulnerabilities it has")
+	f.scanFlags.addTo(cmd)
 	f.keepFlags.addTo(cmd)
+	flags := cmd.Flags()
+	flags.IntVar(&f.exitCode, "exit-code", f.exitCode, "With --dry-run: exit with this code, 1 to 255, when there is something to remove")
 	flags.StringArrayVar(&f.images, "image", f.images, "Consider only images that match this pattern. May be repeated")
 }
 
-func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string) (*removal, error) {
+func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string, changed func(flag string) bool) (*removal, error) {
 	o, err := f.removalFlags.toOptions(streams, nodes)
 	if err != nil {
 		return nil, err
 	}
-	if !f.noScan {
-		return nil, rejectf("scanning for vulnerabilities comes in a later version; --no-scan removes every image that nothing needs")
+	if changed("exit-code") && (!f.dryRun || f.exitCode < 1 || f.exitCode > 255) {
+		return nil, rejectf("--exit-code takes 1 to 255, and goes with --dry-run")
 	}
+	if err := f.applyScan(&o.policy, changed); err != nil {
+		return nil, err
+	}
+	o.database, o.exitCode = f.databaseFlags, f.exitCode
 	o.policy.MinAge, o.policy.IncludeUnpullable = f.olderThan, f.includeUnpullable
 	for _, text := range f.images {
 		pattern, err := image.ParsePattern(text)

@@ -24,6 +24,7 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 	"github.com/imageclean/kubectl-imageclean/pkg/version"
 )
 
@@ -211,7 +212,8 @@ func (o *sessionOptions) newRun() clean.Run {
 func (s *session) fleetConfig(config *rest.Config, keepPods bool) nodeexec.Config {
 	return nodeexec.Config{
 		Client: s.client, REST: config, Namespace: s.namespace, Run: s.run.ID, ImagePullSecret: s.imagePullSecret, Privileged: s.privileged,
-		Image: version.Image(s.registry, "node"), KeepPods: keepPods, Deadline: s.timeout, Progress: s.progress.waiting,
+		Image: version.Image(s.registry, "node"), ScannerImage: version.Image(s.registry, "scanner"), ScanVersion: scan.Version,
+		KeepPods: keepPods, Deadline: s.timeout, Progress: s.progress.waiting,
 	}
 }
 

@@ -111,6 +111,14 @@ func (e *Explanation) table() *metav1.Table {
 				name, decision = "", ""
 			}
 		}
+		if v := img.Verdict; v != nil {
+			for _, finding := range v.Findings[:min(len(v.Findings), mostFindings)] {
+				rows = append(rows, append(findingRow(finding), wide...))
+			}
+			if more := len(v.Findings) - mostFindings; more > 0 {
+				rows = append(rows, append([]string{"*", "-", "", fmt.Sprintf("and %d findings more, which -o json has", more)}, wide...))
+			}
+		}
 		for _, miss := range img.NearMisses {
 			why := fmt.Sprintf("%q does not protect %s: %s\nfrom %s", miss.Pattern, miss.Name, miss.Message, place(miss.Source, miss.Pattern))
 			rows = append(rows, append([]string{"*", "-", "NearMiss", why}, wide...))

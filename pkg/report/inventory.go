@@ -1,15 +1,22 @@
 package report
 
 import (
+	"slices"
+	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
 // Inventory is what list found: the images on the nodes and what uses them.
 type Inventory struct {
 	Header
+	// Scan says whether the images were scanned.
+	Scan    bool             `json:"scan"`
 	Nodes   []InventoryNode  `json:"nodes"`
 	Images  []InventoryImage `json:"images"`
 	Summary InventorySummary `json:"summary"`
@@ -33,6 +40,7 @@ type InventoryImage struct {
 	Names     []string        `json:"names"`
 	Digests   []string        `json:"digests"`
 	SizeBytes int64           `json:"sizeBytes"`
+	Verdict   *scan.Verdict   `json:"verdict,omitempty"`
 	Nodes     []InventoryCopy `json:"nodes"`
 
 	display string
@@ -55,14 +63,17 @@ type InventorySummary struct {
 	Images       int `json:"images"`
 	Copies       int `json:"copies"`
 	InUse        int `json:"inUse"`
+	// Unscannable counts distinct IDs.
+	Unscannable int `json:"unscannable"`
 }
 
 // ListInventory makes the document of what a look at the nodes found.
 func ListInventory(run clean.Run, found plan.Input) *Inventory {
 	// What uses an image is known from the reasons to keep it. Under an empty list nothing else would be removed either.
+	scanned := found.Policy.Scan
 	found.Policy = plan.Policy{Listed: true}
 	d := Plan(run, plan.Decide(found))
-	inv := &Inventory{Header: d.Header, Nodes: make([]InventoryNode, len(d.Nodes)), Images: make([]InventoryImage, len(d.Images))}
+	inv := &Inventory{Header: d.Header, Scan: scanned, Nodes: make([]InventoryNode, len(d.Nodes)), Images: make([]InventoryImage, len(d.Images))}
 	inv.Kind = "Inventory"
 	if inv.Outcome == clean.Planned {
 		inv.Outcome = clean.Done
@@ -80,7 +91,10 @@ func ListInventory(run clean.Run, found plan.Input) *Inventory {
 		}
 	}
 	for i, img := range d.Images {
-		out := InventoryImage{ID: img.ID, Names: img.Names, Digests: img.Digests, SizeBytes: img.SizeBytes, display: img.display}
+		out := InventoryImage{ID: img.ID, Names: img.Names, Digests: img.Digests, SizeBytes: img.SizeBytes, Verdict: img.Verdict, display: img.display}
+		if img.Verdict != nil && img.Verdict.State == scan.Unscannable {
+			inv.Summary.Unscannable++
+		}
 		for _, c := range img.Nodes {
 			found := InventoryCopy{Name: c.Name, PulledAt: c.PulledAt}
 			for _, r := range c.Reasons {
@@ -98,4 +112,33 @@ func ListInventory(run clean.Run, found plan.Input) *Inventory {
 		inv.Images[i] = out
 	}
 	return inv
+}
+
+func (inv *Inventory) table() *metav1.Table {
+	names := slices.Concat([]string{"Image", "Node", "Size", "Pulled"}, verdictColumns(inv.Scan), []string{"In Use", "Used by"})
+	t := &metav1.Table{ColumnDefinitions: columns(names, []string{"ID"})}
+	for i := range inv.Images {
+		img := &inv.Images[i]
+		for _, c := range img.Nodes {
+			inUse, by := "no", strings.TrimPrefix(c.UsedBy, "used by ")
+			if c.InUse {
+				inUse = "yes"
+			} else if c.Pinned {
+				by = "(pinned)"
+			}
+			t.Rows = append(t.Rows, metav1.TableRow{Cells: slices.Concat(
+				[]any{img.display, c.Name, Size(img.SizeBytes), Age(inv.StartedAt, c.PulledAt)}, verdictCells(inv.Scan, img.Verdict),
+				[]any{inUse, by, img.ID},
+			)})
+		}
+	}
+	return t
+}
+
+func (inv *Inventory) names() []string {
+	var names []string
+	for _, img := range inv.Images {
+		names = append(names, img.display)
+	}
+	return names
 }

@@ -91,7 +91,7 @@ func (l *Leftovers) table() *metav1.Table {
 	t := &metav1.Table{ColumnDefinitions: columns([]string{"Kind", "Namespace", "Name", "Run", "Node", "Age", "State", "Outcome", "Why"}, nil)}
 	for _, o := range l.Leftovers {
 		t.Rows = append(t.Rows, metav1.TableRow{Cells: []any{
-			o.Kind, o.Namespace, o.Name, o.Run, o.Node, age(l.StartedAt, o.CreatedAt), o.State, o.Outcome, o.Message,
+			o.Kind, o.Namespace, o.Name, o.Run, o.Node, Age(l.StartedAt, o.CreatedAt), o.State, o.Outcome, o.Message,
 		}})
 	}
 	return t

@@ -15,8 +15,10 @@ type Policy struct {
 	Scan          bool            `json:"scan"`
 	Severities    []scan.Severity `json:"severities,omitempty"`
 	IgnoreUnfixed bool            `json:"ignoreUnfixed"`
-	EndOfLife     bool            `json:"endOfLife"`
-	OlderThan     metav1.Duration `json:"olderThan"`
+	// Ignored are the vulnerabilities that make no image vulnerable, by ID.
+	Ignored   []string        `json:"ignored,omitempty"`
+	EndOfLife bool            `json:"endOfLife"`
+	OlderThan metav1.Duration `json:"olderThan"`
 	// OlderThanDefault is set where nobody asked for that age: then images of unknown age pass.
 	OlderThanDefault  bool `json:"olderThanDefault"`
 	IncludeUnpullable bool `json:"includeUnpullable"`
@@ -30,7 +32,7 @@ type Policy struct {
 
 func policyOf(p plan.Policy) Policy {
 	out := Policy{
-		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, EndOfLife: p.EndOfLife,
+		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, Ignored: p.Ignored, EndOfLife: p.EndOfLife,
 		OlderThan: metav1.Duration{Duration: p.OlderThan()}, OlderThanDefault: p.MinAge == nil,
 		IncludeUnpullable: p.IncludeUnpullable, Images: texts(p.Select), Exclude: []string{}, Listed: p.Listed, List: texts(p.List),
 	}
@@ -51,7 +53,7 @@ func texts(patterns []image.Pattern) []string {
 // policy is the way back from policyOf.
 func (p *Policy) policy() (plan.Policy, error) {
 	out := plan.Policy{
-		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, EndOfLife: p.EndOfLife,
+		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, Ignored: p.Ignored, EndOfLife: p.EndOfLife,
 		IncludeUnpullable: p.IncludeUnpullable, Listed: p.Listed,
 	}
 	if !p.OlderThanDefault {

@@ -104,17 +104,16 @@ func columns(names, wide []string) []metav1.TableColumnDefinition {
 }
 
 func (d *Document) table() *metav1.Table {
-	t := &metav1.Table{ColumnDefinitions: columns(
-		[]string{"Image", "Nodes", "Size", "Pulled", d.verbColumn(), "Why"}, []string{"ID", "All reasons"},
-	)}
+	names := slices.Concat([]string{"Image", "Nodes", "Size", "Pulled"}, countColumns(d.Policy.Scan), []string{d.verbColumn(), "Why"})
+	t := &metav1.Table{ColumnDefinitions: columns(names, []string{"ID", "All reasons"})}
 	var removed, kept []metav1.TableRow
 	for i := range d.Images {
 		img := &d.Images[i]
 		for _, copies := range alike(slices.DeleteFunc(slices.Clone(img.Nodes), d.beside)) {
-			row := metav1.TableRow{Cells: []any{
-				img.display, nodeNames(copies), Size(img.SizeBytes), d.age(copies), d.verb(copies[0]), plan.Reason(copies[0].Reasons[0]).String(),
-				img.ID, allReasons(copies[0].Reasons),
-			}}
+			row := metav1.TableRow{Cells: slices.Concat(
+				[]any{img.display, nodeNames(copies), Size(img.SizeBytes), d.age(copies)}, countCells(d.Policy.Scan, img.Verdict),
+				[]any{d.verb(copies[0]), plan.Reason(copies[0].Reasons[0]).String(), img.ID, allReasons(copies[0].Reasons)},
+			)}
 			if copies[0].Decision == plan.Remove {
 				removed = append(removed, row)
 			} else {
@@ -236,10 +235,11 @@ func (d *Document) age(copies []Copy) string {
 			youngest = c.PulledAt
 		}
 	}
-	return age(d.StartedAt, youngest)
+	return Age(d.StartedAt, youngest)
 }
 
-func age(now, then time.Time) string {
+// Age says how long before now something was, for people.
+func Age(now, then time.Time) string {
 	if then.IsZero() {
 		return "<unknown>"
 	}
@@ -255,31 +255,4 @@ func allReasons(reasons []Reason) string {
 		all = append(all, plan.Reason(r).String())
 	}
 	return strings.Join(all, "; ")
-}
-
-func (inv *Inventory) table() *metav1.Table {
-	t := &metav1.Table{ColumnDefinitions: columns([]string{"Image", "Node", "Size", "Pulled", "In Use", "Used by"}, []string{"ID"})}
-	for i := range inv.Images {
-		img := &inv.Images[i]
-		for _, c := range img.Nodes {
-			inUse, by := "no", strings.TrimPrefix(c.UsedBy, "used by ")
-			if c.InUse {
-				inUse = "yes"
-			} else if c.Pinned {
-				by = "(pinned)"
-			}
-			t.Rows = append(t.Rows, metav1.TableRow{Cells: []any{
-				img.display, c.Name, Size(img.SizeBytes), age(inv.StartedAt, c.PulledAt), inUse, by, img.ID,
-			}})
-		}
-	}
-	return t
-}
-
-func (inv *Inventory) names() []string {
-	var names []string
-	for _, img := range inv.Images {
-		names = append(names, img.display)
-	}
-	return names
 }

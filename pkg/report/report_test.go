@@ -34,14 +34,15 @@ func id(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 // two differ.
 func example() *plan.Plan {
 	pulled := noon.Add(-40 * 24 * time.Hour)
-	unused := []plan.Reason{{Code: plan.Vulnerable, Message: "2 findings match the policy"}}
+	vulnerable := []plan.Reason{{Code: plan.Vulnerable, Message: "1 critical, 1 high"}}
+	endOfLife := []plan.Reason{{Code: plan.EndOfLife, Message: "its distribution gets no more security fixes"}}
 	inUse := []plan.Reason{
 		{Code: plan.InUse, Message: "used by container shop/web-1 (web), running"},
 		{Code: plan.Excluded, Message: `"docker.io/library/*" protects docker.io/library/nginx:1.21`, Source: "configmap kube-system/excluded sample.json: docker.io/library/*"},
 	}
 	recent := []plan.Reason{{Code: plan.TooRecent, Message: "pulled 30s ago, less than 2m0s"}}
 	return &plan.Plan{
-		Policy: plan.Policy{Scan: true, Severities: []scan.Severity{scan.Critical, scan.High}},
+		Policy: plan.Policy{Scan: true, Severities: []scan.Severity{scan.Critical, scan.High}, EndOfLife: true, Ignored: []string{"CVE-2026-0003"}},
 		Nodes: []plan.Node{
 			{Name: "node1", Runtime: "containerd://1.6.20", State: plan.NodePlanned, Images: 3, ReclaimableBytes: 642_000_000},
 			{Name: "node2", Runtime: "containerd://2.4.2", State: plan.NodePlanned, Images: 2, ReclaimableBytes: 642_000_000},
@@ -58,15 +59,16 @@ func example() *plan.Plan {
 				}},
 				Copies: []plan.Copy{
 					{Node: 0, PulledAt: pulled, Decision: plan.Keep, Reasons: inUse},
-					{Node: 1, PulledAt: pulled, Decision: plan.Remove, Reasons: unused},
+					{Node: 1, PulledAt: pulled, Decision: plan.Remove, Reasons: vulnerable},
 				},
 			},
 			{
 				Identity:  image.Identity{ID: id("b"), Names: []string{"ghcr.io/acme/web:v1", "ghcr.io/acme/web:old"}, Digests: []string{"ghcr.io/acme/web@" + id("e")}},
 				SizeBytes: 500_000_000,
+				Verdict:   &scan.Verdict{State: scan.EndOfLife},
 				Copies: []plan.Copy{
-					{Node: 0, PulledAt: pulled, Decision: plan.Remove, Reasons: unused},
-					{Node: 1, PulledAt: pulled, Decision: plan.Remove, Reasons: unused},
+					{Node: 0, PulledAt: pulled, Decision: plan.Remove, Reasons: endOfLife},
+					{Node: 1, PulledAt: pulled, Decision: plan.Remove, Reasons: endOfLife},
 				},
 			},
 			{
@@ -127,11 +129,23 @@ func looked() plan.Input {
 	}}
 }
 
+// scanned is looked with verdicts.
+func scanned() plan.Input {
+	in := looked()
+	in.Policy.Scan = true
+	in.Verdicts = map[string]*scan.Verdict{
+		id("a"): example().Images[0].Verdict,
+		id("b"): {State: scan.Unscannable, Message: "layer 1 of 2: its archive was discarded"},
+	}
+	return in
+}
+
 func TestPrint_IsGolden(t *testing.T) {
 	documents := map[string]report.Printer{
 		"plan":           report.Plan(run, example()),
 		"report":         report.Report(run, carriedOut()),
 		"inventory":      report.ListInventory(run, looked()),
+		"scanned":        report.ListInventory(run, scanned()),
 		"empty":          report.Plan(run, &plan.Plan{}),
 		"explanation":    explained(t),
 		"exclusion-lint": linted(t),

@@ -56,7 +56,7 @@ func TestApproved_HasThePolicy(t *testing.T) {
 	}
 	age := 72 * time.Hour
 	full := plan.Policy{
-		Scan: true, Severities: []scan.Severity{scan.Low}, IgnoreUnfixed: true, EndOfLife: true, MinAge: &age, IncludeUnpullable: true,
+		Scan: true, Severities: []scan.Severity{scan.Low}, IgnoreUnfixed: true, Ignored: []string{"CVE-2026-1"}, EndOfLife: true, MinAge: &age, IncludeUnpullable: true,
 		Select: []image.Pattern{parse(image.ParsePattern, "ghcr.io/*")}, Listed: true, List: []image.Pattern{parse(image.ParseExact, "nginx"), parse(image.ParseExact, "*")},
 		Exclude: []image.Exclusion{{Pattern: parse(image.ParsePattern, "ghcr.io/base/*"), Source: "the saved plan's --exclude ghcr.io/base/*"}},
 	}
