@@ -58,7 +58,7 @@ func loadOwn(ctx context.Context, source string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return cached("own-"+key, func(dir string) error {
+	return Cached("own-"+key, func(dir string) error {
 		return goBuild(ctx, source, "-ldflags", "-s -w", "-o", dir+"/", "./pause", "./sleeper")
 	})
 }
@@ -68,7 +68,7 @@ func loadContainerd(ctx context.Context, source string, progress io.Writer) (str
 	if err != nil {
 		return "", err
 	}
-	return cached("containerd-"+key, func(dir string) error {
+	return Cached("containerd-"+key, func(dir string) error {
 		fmt.Fprintln(progress, "building containerd; about a minute, once")
 		return goBuild(ctx, source, "-ldflags", "-s -w", "-o", dir+"/", "tool")
 	})
@@ -79,7 +79,7 @@ func loadKubernetes(ctx context.Context, source string, progress io.Writer) (str
 	if err != nil {
 		return "", err
 	}
-	return cached("kubernetes-"+key, func(dir string) error {
+	return Cached("kubernetes-"+key, func(dir string) error {
 		fmt.Fprintln(progress, "building Kubernetes; 6 to 12 minutes on two cores, once")
 		list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 		list.Dir = source
@@ -111,9 +111,9 @@ func goBuild(ctx context.Context, source string, args ...string) error {
 	return nil
 }
 
-// cached returns the folder called name in the cache. If it is missing, fill
+// Cached returns the folder called name in the cache. If it is missing, fill
 // makes its content; programs that want it at the same time wait for that.
-func cached(name string, fill func(dir string) error) (string, error) {
+func Cached(name string, fill func(dir string) error) (string, error) {
 	root, err := cacheDir()
 	if err != nil {
 		return "", err

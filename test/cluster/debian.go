@@ -24,7 +24,7 @@ func loadDebian(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return cached(strings.TrimSpace(string(release)), func(dir string) error {
+	return Cached(strings.TrimSpace(string(release)), func(dir string) error {
 		fmt.Fprintln(progress, "downloading", strings.Join(debianPackages, ", "))
 		if err := download(ctx, dir); err != nil {
 			// A machine whose package lists are missing or too old.
@@ -55,22 +55,28 @@ func download(ctx context.Context, dir string) error {
 	return apt(ctx, dir, append([]string{"download"}, debianPackages...)...)
 }
 
-// installTools installs what the cluster calls on the host; neither package
-// has a service.
+// installTools installs what the cluster and its tests call on the host; no
+// service of theirs starts.
 func installTools(ctx context.Context, progress io.Writer) error {
-	for program, name := range map[string]string{"ip": "iproute2", "mount": "mount"} {
-		if _, err := exec.LookPath(program); err == nil {
-			continue
-		}
-		fmt.Fprintln(progress, "installing", name)
-		if err := apt(ctx, "/", "update"); err != nil {
-			return err
-		}
-		if err := apt(ctx, "/", "install", "--yes", "--no-install-recommends", name); err != nil {
+	for program, name := range map[string]string{"ip": "iproute2", "mount": "mount", "nft": "nftables"} {
+		if err := Install(ctx, progress, program, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Install installs the distribution's package of a program that the host
+// does not have.
+func Install(ctx context.Context, progress io.Writer, program, name string) error {
+	if _, err := exec.LookPath(program); err == nil {
+		return nil
+	}
+	fmt.Fprintln(progress, "installing", name)
+	if err := apt(ctx, "/", "update"); err != nil {
+		return err
+	}
+	return apt(ctx, "/", "install", "--yes", "--no-install-recommends", name)
 }
 
 func apt(ctx context.Context, dir string, args ...string) error {
