@@ -10,18 +10,22 @@ import (
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean/cleantest"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
 )
 
-// nodeImage is the image that the plugin puts on nodes.
-func nodeImage(t *testing.T) string {
+// nodeImage is the image that the plugin puts on nodes, scannerImage the one that it has layers read by.
+func nodeImage(t *testing.T) string    { t.Helper(); return ownImage(t, "node image") }
+func scannerImage(t *testing.T) string { t.Helper(); return ownImage(t, "scanner image") }
+
+func ownImage(t *testing.T, called string) string {
 	t.Helper()
 	for line := range strings.Lines(imageclean(t, "version").stdout) {
-		if _, image, ok := strings.Cut(line, "node image"); ok {
+		if _, image, ok := strings.Cut(line, called); ok {
 			return strings.TrimSpace(image)
 		}
 	}
-	t.Fatal("version does not name the node image")
+	t.Fatalf("version does not name the %s", called)
 	return ""
 }
 
@@ -40,6 +44,7 @@ func TestFleet_Conforms(t *testing.T) {
 			}
 			fleet, err := nodeexec.NewFleet(t.Context(), nodeexec.Config{
 				Client: client, REST: config, Namespace: "kube-system", Run: rand.String(5), Image: nodeImage(t),
+				ScannerImage: scannerImage(t), ScanVersion: scan.Version,
 				KeepPods: i == 0, // elsewhere each question has a pod of its own
 				Deadline: time.Minute,
 			}, nodes)

@@ -49,17 +49,19 @@ func connect(ctx context.Context) error {
 	if client, err = bed.Client(); err != nil {
 		return err
 	}
-	archive, err := filepath.Abs("../../dist/images/node.tar")
-	if err != nil {
-		return err
-	}
 	for _, node := range bed.Nodes() {
-		err := bed.Import(ctx, node, archive)
-		if errors.Is(err, cluster.ErrUnsupported) {
-			return nil // such a cluster pulls our image
-		}
-		if err != nil {
-			return err
+		for _, component := range []string{"node", "scanner"} {
+			archive, err := filepath.Abs("../../dist/images/" + component + ".tar")
+			if err != nil {
+				return err
+			}
+			err = bed.Import(ctx, node, archive)
+			if errors.Is(err, cluster.ErrUnsupported) {
+				return nil // such a cluster pulls our images
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -178,9 +180,10 @@ type document struct {
 	APIVersion, Kind, Outcome, ClusterUID string
 	Nodes                                 []struct{ Name, State, Reason string }
 	Images                                []struct {
-		ID    string
-		Names []string
-		Nodes []struct {
+		ID      string
+		Names   []string
+		Verdict struct{ State, Message string }
+		Nodes   []struct {
 			Name, Decision, Outcome string
 			Reasons                 []struct{ Code, Message, Source string }
 		}
@@ -316,7 +319,8 @@ func wantRecordsCleared(t *testing.T) {
 	for _, node := range bed.Nodes() {
 		var left []string
 		for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-			if left = ctrLines(t, node, "imageclean-node", "containers", "ls"); len(left) == 0 {
+			left = slices.Concat(ctrLines(t, node, "imageclean-node", "containers", "ls"), ctrLines(t, node, "imageclean-scanner", "containers", "ls"))
+			if len(left) == 0 {
 				break
 			}
 		}

@@ -28,7 +28,7 @@ type explanation struct {
 
 func explain(t *testing.T, args ...string) explanation {
 	t.Helper()
-	r := imageclean(t, append([]string{"explain", age, "-o", "json"}, args...)...)
+	r := imageclean(t, append([]string{"explain", "--no-scan", age, "-o", "json"}, args...)...)
 	wantCode(t, r, 0)
 	var e explanation
 	if err := json.Unmarshal([]byte(r.stdout), &e); err != nil {
@@ -98,7 +98,7 @@ func TestExplain_FindsAnImageByAnyNameAndShowsNearMisses(t *testing.T) {
 			}
 		}
 	}
-	r := imageclean(t, "explain", scene.TwoTags, age, "--exclude", "shop/*")
+	r := imageclean(t, "explain", "--no-scan", scene.TwoTags, age, "--exclude", "shop/*")
 	wantCode(t, r, 0)
 	for _, word := range []string{
 		`"shop/*" protects docker.io/shop/cart:1.0`, "from --exclude shop/*", "NearMiss", "write docker.io/shop/*", "from configmap kube-system/near a.json",
@@ -122,7 +122,7 @@ func TestExplain_SaysWhenNoNodeHasTheImage(t *testing.T) {
 		"docker.io/quite/else:1":               "kubectl imageclean list",
 		"sha256:" + strings.Repeat("0123", 16): "no node has the image sha256:0123",
 	} {
-		r := imageclean(t, "explain", name)
+		r := imageclean(t, "explain", "--no-scan", name)
 		if r.code != 1 || !contains(r.stderr, want) || r.stdout != "" {
 			t.Errorf("%s: want exit code 1 and %q on stderr alone, got %s", name, want, r)
 		}

@@ -132,7 +132,16 @@ func TestRun_RejectsWhatMakesNoSense(t *testing.T) {
 		{[]string{"run", "--no-scan", "--dry-run", "--yes"}, "exclude each other"},
 		{[]string{"run", "--no-scan", "--parallelism", "0"}, "at least 1"},
 		{[]string{"run", "--no-scan", "--no-such-flag"}, "no-such-flag"},
-		{[]string{"run"}, "--no-scan"},
+		{[]string{"run", "--severity", "CRITICAL,SEVERE"}, `"SEVERE" is none of CRITICAL, HIGH, MEDIUM, LOW, UNKNOWN`},
+		{[]string{"run", "--severity", ""}, "--severity is empty"},
+		{[]string{"run", "--no-scan", "--severity", "HIGH"}, "--no-scan and --severity exclude each other"},
+		{[]string{"run", "--no-scan", "--db-path", "."}, "--no-scan and --db-path exclude each other"},
+		{[]string{"run", "--db-path", ".", "--skip-db-update"}, "--db-path uses a database as it is"},
+		{[]string{"run", "--db-repository", "r/x", "--skip-db-update"}, "exclude each other"},
+		{[]string{"run", "--db-repository", "Not A Reference"}, "--db-repository"},
+		{[]string{"run", "--exit-code", "3"}, "goes with --dry-run"},
+		{[]string{"run", "--dry-run", "--exit-code", "256"}, "1 to 255"},
+		{[]string{"list", "--db-path", "."}, "go with --scan"},
 		{[]string{"remvoe"}, "remvoe"},
 	} {
 		r := imageclean(t, test.args...)

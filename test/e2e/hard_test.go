@@ -59,7 +59,8 @@ func cleanHard(t *testing.T) {
 			}
 			for _, img := range list {
 				if strings.HasPrefix(img.Name, hard) {
-					if _, err := bed.Ctr(ctx, node, "images", "rm", "--sync", img.Name); err != nil {
+					// By the CRI, which takes the image's ID away with its names.
+					if err := bed.Remove(ctx, node, img.Name); err != nil {
 						t.Error(err)
 					}
 				}

@@ -98,8 +98,8 @@ func ourProcesses(t *testing.T) []string {
 	}
 	var found []string
 	for line := range strings.Lines(string(out)) {
-		// In its image the program is at the root.
-		if fields := strings.Fields(line); len(fields) > 1 && fields[1] == "/imageclean-node" {
+		// In their images the programs are at the root.
+		if fields := strings.Fields(line); len(fields) > 1 && (fields[1] == "/imageclean-node" || fields[1] == "/imageclean-scanner") {
 			found = append(found, strings.TrimSpace(line))
 		}
 	}

@@ -133,7 +133,8 @@ func layAll(ctx context.Context, c *cluster.Cluster, say func(format string, arg
 	}
 }
 
-// build makes the images. They share a base, as images of one company do, and each has a layer of its own.
+// build makes the images. They share a base, as images of one company do, and each has a layer of its own. The stale ones, and only
+// they, are vulnerable.
 func build(c *cluster.Cluster) (map[string]images.Image, error) {
 	sleeper, err := c.Sleeper()
 	if err != nil {
@@ -153,8 +154,12 @@ func build(c *cluster.Cluster) (map[string]images.Image, error) {
 		if ref == SecondTag {
 			continue
 		}
-		img, err := images.FromFiles(map[string]images.File{"etc/release": {Content: []byte(ref + "\n")}},
-			images.Base(base), images.Random(uint64(100+i), 1<<20))
+		files := Debian(NewCurl)
+		if slices.Contains(Stale, ref) {
+			files = Debian(OldCurl)
+		}
+		files["etc/release"] = images.File{Content: []byte(ref + "\n")}
+		img, err := images.FromFiles(files, images.Base(base), images.Random(uint64(100+i), 1<<20))
 		if err != nil {
 			return nil, err
 		}

@@ -73,8 +73,10 @@ func pass(ctx context.Context, c *cluster.Cluster, root string) ([]figure, error
 // prepare pushes what the rounds pull, and puts our own image on the nodes.
 func prepare(ctx context.Context, c *cluster.Cluster, root string) ([]string, error) {
 	for _, node := range c.Nodes() {
-		if err := c.Import(ctx, node, filepath.Join(root, "dist/images/node.tar")); err != nil {
-			return nil, err
+		for _, component := range []string{"node", "scanner"} {
+			if err := c.Import(ctx, node, filepath.Join(root, "dist/images", component+".tar")); err != nil {
+				return nil, err
+			}
 		}
 	}
 	sleeper, err := c.Sleeper()

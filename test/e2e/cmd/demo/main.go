@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/scan/scantest"
 	"github.com/imageclean/kubectl-imageclean/test/cluster"
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
 )
@@ -35,11 +36,30 @@ func run(ctx context.Context) error {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Printf("# "+format+"\n", args...) }
-	say("putting imageclean's own image onto the nodes (a real cluster pulls it)")
+	say("putting imageclean's own images onto the nodes (a real cluster pulls them)")
 	for _, node := range c.Nodes() {
-		if err := c.Import(ctx, node, filepath.Join(root, "dist/images/node.tar")); err != nil {
-			return err
+		for _, component := range []string{"node", "scanner"} {
+			if err := c.Import(ctx, node, filepath.Join(root, "dist/images", component+".tar")); err != nil {
+				return err
+			}
 		}
+	}
+	folder, err := os.MkdirTemp("", "imageclean-demo")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	// Nothing of the user's own: neither a database nor what other clusters' layers have in them.
+	if err := os.Setenv("XDG_CACHE_HOME", folder); err != nil {
+		return err
+	}
+	say("pushing a small vulnerability database to the cluster's registry")
+	repository := c.Registry() + "/security/trivy-db"
+	if err := scantest.WriteDB(filepath.Join(folder, "db")); err != nil {
+		return err
+	}
+	if err := scantest.PushDB(ctx, repository+":2", filepath.Join(folder, "db")); err != nil {
+		return err
 	}
 	if err := scene.Lay(ctx, c, say); err != nil {
 		return err
@@ -49,14 +69,14 @@ func run(ctx context.Context) error {
 	if err := os.Setenv("PATH", path); err != nil {
 		return err
 	}
-	age := "--older-than=" + scene.MinAge.String()
+	flags := "--older-than=" + scene.MinAge.String() + " --db-repository=" + repository
 	for _, step := range []struct{ what, command string }{
 		{"the images on the nodes, and what uses them", "kubectl imageclean list"},
-		{"what would go, and why the rest stays", "kubectl imageclean run --no-scan --dry-run " + age},
-		{"why one image goes, and why an exclusion does not keep it", "kubectl imageclean explain docker.io/shop/web:1.8 --exclude docker.io/shop " + age},
+		{"what would go, and why the rest stays", "kubectl imageclean run --dry-run " + flags},
+		{"why one image goes, and why an exclusion does not keep it", "kubectl imageclean explain docker.io/shop/web:1.8 --exclude docker.io/shop " + flags},
 		{"are the exclusions in order", "kubectl imageclean exclusions lint"},
-		{"remove it (--yes stands for the person who would be asked)", "kubectl imageclean run --no-scan --yes " + age},
-		{"again: there is nothing left to do", "kubectl imageclean run --no-scan --yes -q " + age},
+		{"remove it (--yes stands for the person who would be asked)", "kubectl imageclean run --yes " + flags},
+		{"again: there is nothing left to do", "kubectl imageclean run --yes -q " + flags},
 	} {
 		fmt.Printf("\n# %s\n$ %s\n", step.what, step.command)
 		command := exec.CommandContext(ctx, "kubectl", strings.Fields(step.command)[1:]...)

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/scan/scantest"
+	"github.com/imageclean/kubectl-imageclean/test/cluster"
+	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/corpus"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/yardstick"
+)
+
+// shops are the images to scan: a Debian that all share, and a Go program and a layer of Node.js modules of each one's own.
+const shops = "registry.example/shops/"
+
+// scanning compares a run that scans with the trivy CLI, one process an image, as Eraser does on every node; the database is the same.
+func scanning(ctx context.Context, c *cluster.Cluster, root string) ([]figure, error) {
+	folder, err := os.MkdirTemp("", "imageclean-bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	all, err := corpus.Alike(ctx, os.Stderr, staleImages)
+	if err != nil {
+		return nil, err
+	}
+	cli, err := timeCLI(ctx, folder, all)
+	if err != nil {
+		return nil, err
+	}
+	var refs []string
+	for name, img := range all {
+		ref := shops + name + ":1"
+		if err := c.Push(ctx, ref, img); err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+	}
+	slices.Sort(refs)
+	s := &scanBench{cluster: c, root: root, folder: folder, refs: refs}
+	figures := []figure{{"trivy CLI over one node's 40 images, one process each", seconds(cli), "(yardstick)"}}
+	run, err := s.whole(ctx, cli)
+	figures = append(figures, run...)
+	if err != nil {
+		return figures, err
+	}
+	spread, err := s.spread(ctx)
+	return append(figures, spread...), err
+}
+
+// timeCLI returns how long the CLI takes over all images. It remembers layers from one to the next.
+func timeCLI(ctx context.Context, folder string, all map[string]images.Image) (time.Duration, error) {
+	cli, err := yardstick.New(filepath.Join(folder, "trivy"), scantest.WriteDB)
+	if err != nil {
+		return 0, err
+	}
+	inputs, err := yardstick.WriteLayout(filepath.Join(folder, "images"), all)
+	if err != nil {
+		return 0, err
+	}
+	var sources []yardstick.Source
+	for _, source := range inputs {
+		sources = append(sources, source)
+	}
+	took, err := cli.ScanAll(ctx, sources...)
+	return took.Wall, err
+}
+
+type scanBench struct {
+	cluster      *cluster.Cluster
+	root, folder string
+	refs         []string
+}
+
+// run runs the plugin with a cache of that name, and returns how long it took and how many layers it had read.
+func (s *scanBench) run(ctx context.Context, cache string, args ...string) (took time.Duration, layers int, err error) {
+	args = append([]string{"run", "--db-path", filepath.Join(s.folder, "trivy/db"), "--older-than=0s", "--image", shops + "*"}, args...)
+	command := exec.CommandContext(ctx, filepath.Join(s.root, "bin/kubectl-imageclean"), args...)
+	command.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(s.folder, cache))
+	var said strings.Builder
+	command.Stderr = &said
+	start := time.Now()
+	if err := command.Run(); err != nil {
+		return 0, 0, fmt.Errorf("running the plugin: %w: %s", err, said.String())
+	}
+	took = time.Since(start)
+	if slices.Contains(args, "--yes") && !strings.Contains(said.String(), fmt.Sprintf("removed %d images", len(s.refs)*len(s.cluster.Nodes()))) {
+		return 0, 0, fmt.Errorf("running the plugin: it did not remove all images: %s", said.String())
+	}
+	for _, match := range regexp.MustCompile(`(?m)^\S+: scanned (\d+) layers$`).FindAllStringSubmatch(said.String(), -1) {
+		n, err := strconv.Atoi(match[1])
+		if err != nil {
+			return 0, 0, err
+		}
+		layers += n
+	}
+	return took, layers, nil
+}
+
+// whole times a run from its start to its end, and a second one that knows all layers.
+func (s *scanBench) whole(ctx context.Context, cli time.Duration) ([]figure, error) {
+	var took [2]time.Duration
+	var layers [2]int
+	for i := range took {
+		if err := pullAll(ctx, s.cluster, s.refs); err != nil {
+			return nil, err
+		}
+		var err error
+		if took[i], layers[i], err = s.run(ctx, "whole", "--yes"); err != nil {
+			return nil, err
+		}
+	}
+	return []figure{
+		{fmt.Sprintf("run --yes, %d x 40 images, start to exit, %d layers read", len(s.cluster.Nodes()), layers[0]), seconds(took[0]), ""},
+		{"  times faster than the CLI (Eraser: once on each node)", fmt.Sprintf("%.1f", cli.Seconds()/took[0].Seconds()), ">= 15"},
+		{"  second run, layers read", strconv.Itoa(layers[1]), "0"},
+		{"  second run, start to exit", seconds(took[1]), ""},
+	}, nil
+}
+
+// spread reads the same layers with one node, two, and so on: what all nodes' processors spend stays the same, and time does not grow.
+func (s *scanBench) spread(ctx context.Context) ([]figure, error) {
+	if err := pullAll(ctx, s.cluster, s.refs); err != nil {
+		return nil, err
+	}
+	var figures []figure
+	var alone time.Duration
+	for n := 1; n <= len(s.cluster.Nodes()); n *= 2 {
+		nodes := s.cluster.Nodes()[:n]
+		before, err := podCPU(nodes)
+		if err != nil {
+			return figures, err
+		}
+		took, _, err := s.run(ctx, fmt.Sprint("spread", n), append([]string{"--dry-run", "-q"}, nodes...)...)
+		if err != nil {
+			return figures, err
+		}
+		after, err := podCPU(nodes)
+		if err != nil {
+			return figures, err
+		}
+		spent := after - before
+		if n == 1 {
+			alone = spent
+		}
+		figures = append(figures, figure{
+			fmt.Sprintf("scan of 40 images on %d nodes: %s, CPU of all pods %s, of one node's", n, seconds(took), seconds(spent)),
+			fmt.Sprintf("%.2f", spent.Seconds()/alone.Seconds()), "<= 1.20",
+		})
+	}
+	return figures, nil
+}
+
+// podCPU is the processor time that all pods of nodes have spent so far, ended ones too.
+func podCPU(nodes []string) (time.Duration, error) {
+	var total time.Duration
+	for _, node := range nodes {
+		// cgroup v1 counts nanoseconds, v2 microseconds.
+		text, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/cpuacct/imageclean-testcluster", node, "kubepods/cpuacct.usage"))
+		unit := time.Nanosecond
+		if os.IsNotExist(err) {
+			text, err = os.ReadFile(filepath.Join("/sys/fs/cgroup/imageclean-testcluster", node, "kubepods/cpu.stat"))
+			text, _, _ = bytes.Cut(bytes.TrimPrefix(text, []byte("usage_usec ")), []byte("\n"))
+			unit = time.Microsecond
+		}
+		if err != nil {
+			return 0, fmt.Errorf("reading the pods' processor time: %w", err)
+		}
+		spent, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		total += time.Duration(spent) * unit
+	}
+	return total, nil
+}
