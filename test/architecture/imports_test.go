@@ -24,6 +24,16 @@ var forbidden = map[string]map[string]string{
 		module + "/pkg/agent":                              "the agent runs on nodes",
 		"github.com/aquasecurity/trivy/pkg/fanal/analyzer": "analysis happens on nodes, and costs 100 MB",
 	},
+	// A Kubernetes client comes with Trivy's analysers; no socket can be opened for it.
+	"cmd/imageclean-scanner": {
+		module + "/pkg/kube":                                                 "the scanner is never told where the API server is",
+		module + "/pkg/nodeexec":                                             "the scanner is never told where the API server is",
+		"charm.land/bubbletea":                                               "nobody looks at a node pod",
+		"github.com/aquasecurity/trivy/pkg/fanal/analyzer/all":               "it brings analysers that nobody needs, and runtimes' daemons",
+		"github.com/aquasecurity/trivy/pkg/fanal/analyzer/language/java/jar": "it fails every layer with a jar in it",
+		"github.com/aquasecurity/trivy/pkg/scan/ospkg":                       "vulnerabilities are the driver's business",
+		"github.com/aquasecurity/trivy/pkg/scan/langpkg":                     "vulnerabilities are the driver's business",
+	},
 	"cmd/imageclean-node": {
 		"k8s.io/client-go":                   "the agent is never told where the API server is",
 		"charm.land/bubbletea":               "nobody looks at a node pod",
