@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/util/exec"
@@ -237,6 +238,35 @@ func TestAnalyze_AsksAgainWhenTheStreamBreaksBetweenLayers(t *testing.T) {
 		return whole(run)
 	}
 	s.wantRead([]string{"a"}, "a: of a")
+}
+
+// TestAnalyze_AsksAnewAfterEveryLayerThatWasGivenUp has a scanner that ends after each layer, having told what came of it.
+func TestAnalyze_AsksAnewAfterEveryLayerThatWasGivenUp(t *testing.T) {
+	s := newScan(t)
+	s.verbs[node.VerbAnalyze] = func(run *verbRun) error {
+		var request node.AnalyzeRequest
+		if err := node.ReadRequest(run.stdin, &request); err != nil {
+			return err
+		}
+		id := request.Layers[0].DiffID
+		if err := run.answer.Item(node.AnalyzeItem{Started: id}); err != nil {
+			return err
+		}
+		if err := run.answer.Item(node.AnalyzeItem{Analysis: &node.Analysis{DiffID: id, Error: "too much memory"}}); err != nil {
+			return err
+		}
+		return run.answer.End(node.VerbAnalyze, errors.New("ending after layer "+id))
+	}
+	var ids, want []string
+	for i := range 12 {
+		ids = append(ids, fmt.Sprintf("l%02d", i))
+		want = append(want, ids[i]+": error: too much memory")
+	}
+	began := time.Now()
+	s.wantRead(ids, want...)
+	if took := time.Since(began); took > runtimePatience/2 {
+		t.Errorf("it took %s, as if each had failed", took)
+	}
 }
 
 func TestAnalyze_ReadsAgainWhatWasNotHeldToTheEnd(t *testing.T) {

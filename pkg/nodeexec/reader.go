@@ -54,7 +54,7 @@ func (r *reader) read(ctx context.Context) error {
 // more, and why; the next time another scanner is asked.
 func (r *reader) ask(ctx context.Context) (deadly *node.Source, why, err error) {
 	err = r.fleet.attempt(ctx, r.at, func() error {
-		started := -1
+		started, before := -1, len(r.left)
 		request := node.AnalyzeRequest{Version: r.fleet.ScanVersion, Layers: r.left, Last: r.last}
 		err := call(ctx, r.fleet, r.at, node.VerbAnalyze, request, r.last, func(item node.AnalyzeItem, _ io.WriteCloser) error {
 			switch {
@@ -77,7 +77,13 @@ func (r *reader) ask(ctx context.Context) (deadly *node.Source, why, err error) 
 		if err == nil && len(r.left) > 0 {
 			return fmt.Errorf("%d layers are left out: %w", len(r.left), errUnasked)
 		}
-		if err == nil || started < 0 || ctx.Err() != nil || patience(err) == 0 {
+		if err == nil || ctx.Err() != nil || patience(err) == 0 {
+			return err
+		}
+		if started < 0 {
+			if len(r.left) < before {
+				return nil // a scanner ends after a layer that it has given up; the others are asked for anew, however many such there are
+			}
 			return err
 		}
 		deadly, why = &r.left[started], err
