@@ -38,6 +38,8 @@ type Scan struct {
 	mu     sync.Mutex
 	// verdicts are by image ID: an ID stands for its content, so what it is does not change.
 	verdicts map[string]*scan.Verdict
+	// failed are the nodes that should have read layers and failed as a whole, by name, with why.
+	failed map[string]string
 }
 
 // ReasonScanFailed is a node's, when it should have read layers and failed as a whole. Its images are decided on all the same.
@@ -56,11 +58,16 @@ func (p *Pass) ScanImages(ctx context.Context, in *plan.Input, ids []string) err
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	for n, err := range run.failed {
-		in.Nodes[n].Reason, in.Nodes[n].Message = ReasonScanFailed, err.Error()
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for n, err := range run.failed {
+		s.failed[in.Nodes[n].Name] = err.Error()
+	}
+	for i := range in.Nodes {
+		if why, failed := s.failed[in.Nodes[i].Name]; failed && in.Nodes[i].State == plan.NodePlanned {
+			in.Nodes[i].Reason, in.Nodes[i].Message = ReasonScanFailed, why
+		}
+	}
 	in.Verdicts = maps.Clone(s.verdicts)
 	return nil
 }
@@ -70,7 +77,7 @@ func (s *Scan) unknown(ids []string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.verdicts == nil {
-		s.verdicts = map[string]*scan.Verdict{}
+		s.verdicts, s.failed = map[string]*scan.Verdict{}, map[string]string{}
 	}
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return s.verdicts[id] != nil })
 }
@@ -118,9 +125,13 @@ func (r *scanRun) describe(ctx context.Context) {
 			})
 			r.mu.Lock()
 			defer r.mu.Unlock()
+			why := "the node did not answer for it"
+			if err != nil {
+				why = err.Error()
+			}
 			for _, id := range ids {
 				if !answered[id] {
-					r.byID[id].lost(n, "its configuration could not be read: the node did not answer for it")
+					r.byID[id].lost(n, "its configuration could not be read: "+why)
 				}
 			}
 			r.fail(ctx, n, err)
@@ -181,9 +192,13 @@ func (r *scanRun) analyzeOn(ctx context.Context, n int, ids []string) {
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	why := fmt.Sprintf("node %s did not get to it", name)
+	if err != nil {
+		why = err.Error()
+	}
 	for _, id := range ids {
 		if layer := r.layers[id]; layer != nil && layer.holders[n] != "" {
-			layer.unanswered(n, fmt.Sprintf("node %s did not get to it", name))
+			layer.unanswered(n, why)
 		}
 	}
 	r.fail(ctx, n, err)
@@ -246,8 +261,8 @@ func (r *scanRun) verdict(ctx context.Context, img *imageStock) *scan.Verdict {
 	var missing []string
 	for i, id := range img.layers {
 		analysis, ok := r.analyses[id]
-		if !ok {
-			missing = append(missing, fmt.Sprintf("layer %d of %d: %s", i+1, len(img.layers), r.layers[id].trouble))
+		if layer := r.layers[id]; !ok && layer.lostForGood() {
+			missing = append(missing, fmt.Sprintf("layer %d of %d: %s", i+1, len(img.layers), layer.trouble))
 		}
 		layers[i] = analysis
 	}

@@ -201,6 +201,22 @@ func TestPreview_AsksAnotherNodeWhenOneFails(t *testing.T) {
 	}
 }
 
+func TestPreviewAgain_StillSaysThatANodeFailed(t *testing.T) {
+	s := stock(t, map[string][]string{"node1": {"bad"}})
+	s.RemainingLayers["node1"] = 0
+	pass := scanPass(s, newMemory())
+	p, err := pass.Preview(t.Context(), planned("node1"))
+	want(t, s, p, err, map[string]string{"bad": "keep Unscannable"})
+	p, err = pass.PreviewAgain(t.Context(), planned("node1"))
+	want(t, s, p, err, map[string]string{"bad": "keep Unscannable"})
+	if p.Nodes[0].Reason != clean.ReasonScanFailed || p.Nodes[0].Message == "" || clean.OutcomeOf(p) != clean.Partial {
+		t.Errorf("the node is %+v", p.Nodes[0])
+	}
+	if message := p.Images[0].Verdict.Message; !strings.Contains(message, "layer 1 of 1: ") || !strings.Contains(message, node.ErrTruncated.Error()) {
+		t.Errorf("the verdict says %q", message)
+	}
+}
+
 func TestPreview_KeepsWhatNoNodeCouldRead(t *testing.T) {
 	s := stock(t, map[string][]string{"node1": {"base bad", "bad-broken", "base bad-broken"}, "node2": {"bad-broken"}})
 	delete(s.Analyses, layerID("bad-broken"))

@@ -162,15 +162,30 @@ func (s *stock) without(n int, why string) {
 	}
 }
 
+// lostForGood says that no node is asked for the layer any more.
+func (l *layerStock) lostForGood() bool { return len(l.holders) == 0 || l.tries >= mostTries }
+
+// needed are the layers that a verdict waits for: an image of which one layer is lost has its verdict, whatever is in the others.
+func (s *stock) needed() []*layerStock {
+	var needed []*layerStock
+	seen := map[string]bool{}
+	for _, img := range s.images {
+		if slices.ContainsFunc(img.layers, func(id string) bool { return s.layers[id] != nil && s.layers[id].lostForGood() }) {
+			continue
+		}
+		for _, id := range img.layers {
+			if layer := s.layers[id]; layer != nil && !seen[id] {
+				seen[id], needed = true, append(needed, layer)
+			}
+		}
+	}
+	return needed
+}
+
 // share gives each layer to one of the nodes that have it, so that the node with the most to read has as little as can be: first
 // those that only one node has, then the others, the largest first, to the node that has the least so far.
 func (s *stock) share() map[int][]string {
-	layers := make([]*layerStock, 0, len(s.layers))
-	for _, layer := range s.layers {
-		if len(layer.holders) > 0 && layer.tries < mostTries {
-			layers = append(layers, layer)
-		}
-	}
+	layers := s.needed()
 	single := func(l *layerStock) int { return min(len(l.holders), 2) }
 	slices.SortFunc(layers, func(a, b *layerStock) int {
 		return cmp.Or(cmp.Compare(single(a), single(b)), cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.id, b.id))

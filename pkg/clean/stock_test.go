@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// held makes a stock of layers, each with its size and the nodes that have it.
+// held makes a stock of layers, each with its size and the nodes that have it, and each the only one of an image.
 func held(layers map[string]struct {
 	bytes int64
 	nodes []int
@@ -20,6 +20,7 @@ func held(layers map[string]struct {
 			layer.holders[n] = "image"
 		}
 		s.layers[id] = layer
+		s.images = append(s.images, &imageStock{id: id, layers: []string{id}})
 	}
 	return s
 }
@@ -108,6 +109,14 @@ func TestShare_AsksAtMostTwoNodesForALayerThatCannotBeAnalysed(t *testing.T) {
 	}
 	if asked != mostTries {
 		t.Errorf("%d nodes were asked", asked)
+	}
+}
+
+func TestShare_ReadsNothingMoreOfAnImageThatHasLostALayer(t *testing.T) {
+	s := held(layers{"lost": {}, "below": {nodes: []int{0}}, "shared": {nodes: []int{0}}, "other": {nodes: []int{0}}})
+	s.images = []*imageStock{{layers: []string{"shared", "below", "lost"}}, {layers: []string{"shared", "other"}}}
+	if got := s.share()[0]; !slices.Equal(got, []string{"other", "shared"}) {
+		t.Errorf("the node is asked for %v", got)
 	}
 }
 
