@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -28,17 +29,15 @@ func main() {
 	debug.SetGCPercent(growth)
 	// Trivy's libraries log every file that is broken. What matters of it is in a layer's answer.
 	slog.SetDefault(slog.New(slog.DiscardHandler))
+	// Every process of the container, so that one that reads layers finds none that may do more.
+	if err := confine.Process(); err != nil {
+		fmt.Fprintf(os.Stderr, "imageclean-scanner: %v\n", err)
+		os.Exit(1)
+	}
 	program := agent.Program{Name: "imageclean-scanner", Version: version.Version, Verbs: []agent.Verb{
 		{Name: node.VerbAnalyze, Help: "list the software in layers", Run: func(ctx context.Context, config agent.Config) error {
-			return agent.Analyze(ctx, config, prepare)
+			return agent.Analyze(ctx, config, func() (scan.Analyzer, error) { return trivyanalyze.New() })
 		}},
 	}}
 	os.Exit(program.Main(os.Args[1:], agent.Config{Stdin: os.Stdin, Stdout: os.Stdout}, os.Stderr))
-}
-
-func prepare() (scan.Analyzer, error) {
-	if err := confine.Process(); err != nil {
-		return nil, err
-	}
-	return trivyanalyze.New()
 }

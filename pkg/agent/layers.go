@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -46,7 +45,10 @@ func (h *layerHold) hold(ctx context.Context, rt *cri, wanted []node.LayerOf, re
 	}
 	defer func() {
 		// Also when this was stopped. What cannot be let go of expires: that is no reason to read everything again.
-		letGo := errors.Join(v.letGo(context.WithoutCancel(ctx)), forgetViews(h.config.Lease))
+		letGo := v.letGo(context.WithoutCancel(ctx))
+		if letGo == nil {
+			letGo = forgetViews(h.config.Lease) // else hold tries once more
+		}
 		if letGo != nil {
 			h.config.Log.Printf("layers: %v; containerd lets go of them in %s", letGo, h.expiry)
 		}
