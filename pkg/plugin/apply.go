@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,6 +97,9 @@ func (f *applyFlags) toOptions(streams genericiooptions.IOStreams) (*applyOption
 	}
 	if err := f.checkDatabase(); err != nil {
 		return nil, err
+	}
+	if !approved.Policy.Scan && (f.path != "" || f.skipUpdate || len(f.repositories) > 0) {
+		return nil, rejectf("--%s say nothing here: the plan was made without a scan", strings.Join(databaseFlagNames, ", --"))
 	}
 	o.nodesMayBeGone, o.database = true, f.databaseFlags
 	if f.filename == "-" {

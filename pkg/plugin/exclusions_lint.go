@@ -75,7 +75,7 @@ func (o *exclusionsLintOptions) Run(ctx context.Context) (err error) {
 		return err
 	}
 	for _, n := range l.Nodes {
-		warnOfNode(o.IOStreams, n.Name, n.State, n.Message)
+		warnOfNode(o.IOStreams, n.Name, n.State, n.Reason, n.Message)
 	}
 	fmt.Fprintf(o.ErrOut, "\n%s held against %s on %s\n", plural(l.Summary.Patterns, "pattern"), plural(l.Summary.Images, "image"),
 		plural(l.Summary.Nodes-l.Summary.SkippedNodes-l.Summary.FailedNodes, "node"))

@@ -113,7 +113,7 @@ func (o *explainOptions) Run(ctx context.Context) (err error) {
 	planned := plan.Decide(*in)
 	e := report.Explain(s.finish(ctx), o.asked, planned, in.Exclusions)
 	for _, n := range e.Nodes {
-		warnOfNode(o.IOStreams, n.Name, n.State, n.Message)
+		warnOfNode(o.IOStreams, n.Name, n.State, n.Reason, n.Message)
 	}
 	if len(e.Images) == 0 {
 		return errors.Join(o.notFound(planned), outcomeErr(e.Outcome))

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
@@ -32,9 +33,15 @@ func outputFormat(text string) (report.Format, error) {
 	return "", rejectf("output format %q is not one of %v", text, report.Formats)
 }
 
-// warnOfNode says on stderr when a node was not done: a table of images has no place for it.
-func warnOfNode(streams genericiooptions.IOStreams, name string, state plan.NodeState, message string) {
-	if state == plan.NodeFailed || state == plan.NodeGone {
-		fmt.Fprintln(streams.ErrOut, report.Printable(fmt.Sprintf("warning: node %s %s: %s", name, state, message)))
+// warnOfNode says on stderr when a node was not done, or could not be scanned: a table of images has no place for it.
+func warnOfNode(streams genericiooptions.IOStreams, name string, state plan.NodeState, reason, message string) {
+	what := string(state)
+	switch {
+	case state == plan.NodeFailed, state == plan.NodeGone:
+	case reason == clean.ReasonScanFailed:
+		what = "could not be scanned"
+	default:
+		return
 	}
+	fmt.Fprintln(streams.ErrOut, report.Printable(fmt.Sprintf("warning: node %s %s: %s", name, what, message)))
 }

@@ -130,9 +130,17 @@ func (o *removal) run(ctx context.Context, decide planner) (err error) {
 	if d.Summary.FreedApproximate {
 		about = "about "
 	}
-	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s%s freed\n", plural(d.Summary.Removed, "image"),
-		d.Shown()-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, about, report.Size(d.Summary.FreedBytes))
+	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s%s freed%s\n", plural(d.Summary.Removed, "image"),
+		d.Shown()-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, about, report.Size(d.Summary.FreedBytes), unscannable(d))
 	return outcomeErr(d.Outcome)
+}
+
+// unscannable adds to a summary how many images stay because nothing is known of them.
+func unscannable(d *report.Document) string {
+	if d.Summary.Unscannable == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s could not be scanned", plural(d.Summary.Unscannable, "image"))
 }
 
 // approve shows the plan where that is asked for and says whether to go on. Without --yes it takes a person to say so.
@@ -148,8 +156,8 @@ func (o *removal) approve(ctx context.Context, s *session, planned *plan.Plan) (
 		return false, err
 	}
 	o.warn(d)
-	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay\n",
-		plural(d.Summary.Remove, "image"), d.Shown(), report.Size(d.Summary.ReclaimableBytes), d.Shown()-d.Summary.Remove)
+	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay%s\n",
+		plural(d.Summary.Remove, "image"), d.Shown(), report.Size(d.Summary.ReclaimableBytes), d.Shown()-d.Summary.Remove, unscannable(d))
 	switch {
 	case d.Outcome != clean.Planned:
 		if d.Summary.Remove == 0 || o.dryRun {
@@ -224,7 +232,7 @@ func (o *removal) tellDropped(p *plan.Plan, told int) {
 
 func (o *removal) warn(d *report.Document) {
 	for _, n := range d.Nodes {
-		warnOfNode(o.IOStreams, n.Name, n.State, n.Message)
+		warnOfNode(o.IOStreams, n.Name, n.State, n.Reason, n.Message)
 	}
 }
 

@@ -106,6 +106,8 @@ type Summary struct {
 	ReclaimableBytes int64 `json:"reclaimableBytes"`
 	FreedBytes       int64 `json:"freedBytes"`
 	FreedApproximate bool  `json:"freedApproximate,omitempty"`
+	// Unscannable counts, as Images does, those that could not be scanned.
+	Unscannable int `json:"unscannable"`
 }
 
 // outcomePlanned is a copy's outcome while nothing was removed.
@@ -189,6 +191,9 @@ func document(run clean.Run, kind string, p *plan.Plan) *Document {
 	}
 	for i := range p.Images {
 		d.Images[i] = imageOf(p, &p.Images[i])
+		if v := d.Images[i].Verdict; v != nil && v.State == scan.Unscannable {
+			d.Summary.Unscannable++
+		}
 		for _, c := range d.Images[i].Nodes {
 			if c.Decision == plan.Remove {
 				d.Summary.Remove++

@@ -79,7 +79,7 @@ func ListInventory(run clean.Run, found plan.Input) *Inventory {
 		inv.Outcome = clean.Done
 	}
 	inv.Summary = InventorySummary{
-		Nodes: d.Summary.Nodes, SkippedNodes: d.Summary.SkippedNodes, FailedNodes: d.Summary.FailedNodes, Images: d.Summary.Images,
+		Nodes: d.Summary.Nodes, SkippedNodes: d.Summary.SkippedNodes, FailedNodes: d.Summary.FailedNodes, Images: d.Summary.Images, Unscannable: d.Summary.Unscannable,
 	}
 	for i, n := range d.Nodes {
 		inv.Nodes[i] = InventoryNode{Name: n.Name, Runtime: n.Runtime, State: n.State, Reason: n.Reason, Message: n.Message, Images: n.Images}
@@ -92,9 +92,6 @@ func ListInventory(run clean.Run, found plan.Input) *Inventory {
 	}
 	for i, img := range d.Images {
 		out := InventoryImage{ID: img.ID, Names: img.Names, Digests: img.Digests, SizeBytes: img.SizeBytes, Verdict: img.Verdict, display: img.display}
-		if img.Verdict != nil && img.Verdict.State == scan.Unscannable {
-			inv.Summary.Unscannable++
-		}
 		for _, c := range img.Nodes {
 			found := InventoryCopy{Name: c.Name, PulledAt: c.PulledAt}
 			for _, r := range c.Reasons {
