@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
 const (
@@ -79,6 +81,19 @@ func dependencies(t *testing.T, command string) []string {
 		}
 	}
 	return deps
+}
+
+// TestScan_SaysWhichTrivyItsAnalysesAreOf keeps an upgrade of Trivy from reading what another version's analysers have found.
+func TestScan_SaysWhichTrivyItsAnalysesAreOf(t *testing.T) {
+	list := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "github.com/aquasecurity/trivy")
+	list.Dir = root
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version := strings.TrimPrefix(strings.TrimSpace(string(out)), "v"); !strings.HasPrefix(scan.Version, "trivy-"+version+"-") {
+		t.Errorf("scan.Version is %s, and go.mod has Trivy %s", scan.Version, version)
+	}
 }
 
 func TestLint_GuardsTheImportsOfEveryPackage(t *testing.T) {

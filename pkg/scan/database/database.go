@@ -158,7 +158,7 @@ func (o Options) fromStore(ctx context.Context, s *store) (*Database, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("downloading the vulnerability database: %w", context.Cause(ctx))
 	case have != nil:
-		// An old database finds less. It never finds what is not there, so that nothing is removed for its age.
+		// An old database finds less, but for the few findings that were withdrawn since.
 		o.Warn(fmt.Sprintf("the vulnerability database could not be brought up to date; the one at hand is used, which is %s: what was published since is not found",
 			o.ageText(have)))
 		return have, nil
