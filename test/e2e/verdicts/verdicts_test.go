@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -95,7 +96,7 @@ func stateOf(image corpus.Image, report *yardstick.Report) scan.State {
 func findings(verdict *scan.Verdict) []string {
 	var all []string
 	for _, f := range verdict.Findings {
-		all = append(all, f.Package+" "+f.Installed+" "+f.ID)
+		all = append(all, strings.Join([]string{f.Package, f.Installed, f.ID, string(f.Severity), f.Fixed}, " "))
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -76,17 +76,17 @@ type Report struct {
 	}
 	Results []struct {
 		Vulnerabilities []struct {
-			VulnerabilityID, PkgName, InstalledVersion string
+			VulnerabilityID, PkgName, InstalledVersion, FixedVersion, Severity string
 		}
 	}
 }
 
-// Findings are what was found, as "package version id", sorted, each once.
+// Findings are what was found, as "package version id severity fixed", sorted, each once.
 func (r *Report) Findings() []string {
 	var all []string
 	for _, result := range r.Results {
 		for _, v := range result.Vulnerabilities {
-			all = append(all, strings.Join([]string{v.PkgName, v.InstalledVersion, v.VulnerabilityID}, " "))
+			all = append(all, strings.Join([]string{v.PkgName, v.InstalledVersion, v.VulnerabilityID, v.Severity, v.FixedVersion}, " "))
 		}
 	}
 	slices.Sort(all)
