@@ -53,6 +53,29 @@ func isolate(t *testing.T, node string) (dropped func() string) {
 	}
 }
 
+// connects says whether a connection to the registry comes about from a node, or from a pod's network there, by its path.
+func connects(t *testing.T, node, network string) bool {
+	t.Helper()
+	command := []string{"timeout", "2", "bash", "-c", "exec 3<>/dev/tcp/" + strings.Replace(bed.Registry(), ":", "/", 1)}
+	if network != "" {
+		command = append([]string{"nsenter", "--net=" + network}, command...)
+	}
+	_, err := bed.Exec(t.Context(), node, command[0], command[1:]...)
+	return err == nil
+}
+
+// podNetwork is the path of the network of a pod that is made for it on a node.
+func podNetwork(t *testing.T, node string) string {
+	t.Helper()
+	createPod(t, "egress-"+node, hardSpec(node, hard+"clean:1"))
+	waitRunning(t, "egress-"+node)
+	out, err := bed.Exec(t.Context(), node, "sh", "-c", "ls -t -d /run/netns/cni-* | head -n 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // apiServerAddress is where nodes and pods reach the API server.
 func apiServerAddress(t *testing.T) string {
 	t.Helper()
@@ -70,13 +93,19 @@ func TestRun_NeedsNoNetworkOnNodes(t *testing.T) {
 	pullImages(t, map[string]images.Image{
 		"vulnerable:1": imageOf(t, hardBase(t), scene.Debian(scene.OldCurl)), "clean:1": imageOf(t, hardBase(t), scene.Debian(scene.NewCurl)),
 	})
-	counters := map[string]func() string{}
+	counters, before := map[string]func() string{}, map[string]string{}
 	for _, node := range bed.Nodes() {
+		network := podNetwork(t, node)
+		if !connects(t, node, "") || !connects(t, node, network) {
+			t.Fatalf("%s and its pods do not reach the registry to begin with", node)
+		}
 		counters[node] = isolate(t, node)
-	}
-	for _, node := range bed.Nodes() {
-		if _, err := bed.Exec(t.Context(), node, "timeout", "2", "bash", "-c", "exec 3<>/dev/tcp/"+strings.Replace(bed.Registry(), ":", "/", 1)); err == nil {
-			t.Fatalf("%s still reaches the registry", node)
+		if connects(t, node, "") || connects(t, node, network) {
+			t.Fatalf("%s or its pods still reach the registry", node)
+		}
+		// What a pod sends is counted: that is how it would show.
+		if before[node] = counters[node](); before[node] == "0" {
+			t.Fatalf("%s has dropped nothing of a pod's", node)
 		}
 	}
 	r := imageclean(t, slices.Concat([]string{"run", "--yes", "-o", "name"}, flags)...)
@@ -85,8 +114,8 @@ func TestRun_NeedsNoNetworkOnNodes(t *testing.T) {
 		t.Errorf("it removed the wrong images: %s", r)
 	}
 	for node, dropped := range counters {
-		if n := dropped(); n != "0" {
-			t.Errorf("%s dropped %s packets of pods", node, n)
+		if n := dropped(); n != before[node] {
+			t.Errorf("%s dropped %s packets of pods, %s of them before the run", node, n, before[node])
 		}
 	}
 }

@@ -1,0 +1,58 @@
+package e2e
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/corpus"
+)
+
+// TestRun_RemovesRealSoftwareThatIsVulnerable scans images of real software: Debians made by debootstrap, a Go program with old modules,
+// modules that npm has installed, a database that rpm has written. The verdicts on all of the corpus are held to the trivy CLI's without
+// a cluster; here it is held that containerd's layers give the same.
+func TestRun_RemovesRealSoftwareThatIsVulnerable(t *testing.T) {
+	flags := scanBed(t)
+	all, err := corpus.Build(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"debian-12": "Vulnerable", "rocky-9": "Vulnerable", "npm-installed": "Vulnerable", "python": "Vulnerable", "go-binary": "Vulnerable", "java": "Vulnerable",
+		"twenty-layers": "Vulnerable", "module-deleted": "Vulnerable", "alpine-3.12-ended": "EndOfLife",
+		"alpine-3.22-clean": "NotVulnerable", "binary-deleted": "NotVulnerable", "modules-opaque": "NotVulnerable", "package-upgraded": "NotVulnerable", "nothing": "NotVulnerable",
+		"package-list-deleted": "Unscannable", "distribution-without-packages": "Unscannable", "fedora-35": "Unscannable",
+	}
+	chosen := map[string]images.Image{}
+	for _, image := range all {
+		if want[image.Name] != "" {
+			chosen[image.Name+":1"] = image.Image
+		}
+	}
+	if len(chosen) != len(want) {
+		t.Fatalf("the corpus has %d of %d images", len(chosen), len(want))
+	}
+	pullImages(t, chosen)
+
+	r := imageclean(t, slices.Concat([]string{"run", "--yes", "-o", "json"}, flags)...)
+	wantCode(t, r, 0)
+	d := parse(t, r)
+	for _, node := range bed.Nodes() {
+		var left []string
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			code, ref := want[name], hard+name+":1"
+			if got := d.reasons(node, ref); len(got) == 0 || got[0] != code {
+				t.Errorf("%s on %s: the reasons are %v, want %s first", name, node, got, code)
+			}
+			if code != "Vulnerable" && code != "EndOfLife" {
+				left = append(left, ref)
+			}
+		}
+		if now := hardNames(t, node); !slices.Equal(now, left) {
+			t.Errorf("%s has %v, want %v", node, now, left)
+		}
+	}
+	wantNothingAlive(t)
+}
