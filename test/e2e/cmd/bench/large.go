@@ -9,7 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -116,16 +117,30 @@ func scanner(ctx context.Context, root, dir string) (cpu time.Duration, peak int
 			found = len(item.Analysis.Body)
 		}
 		return nil
-	}, nil), stdin.Close(), cmd.Wait())
+	}, nil))
+	// What the system says of an ended process counts the memory of the one that has started it.
+	peak, statusErr := peakMemory(cmd.Process.Pid)
+	err = errors.Join(err, statusErr, stdin.Close(), cmd.Wait())
 	if err != nil {
 		return 0, 0, fmt.Errorf("reading a large layer: %w", err)
 	}
 	if found == 0 {
 		return 0, 0, errors.New("reading a large layer: nothing was found in it")
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0, 0, errors.New("reading a large layer: the system does not say what it took")
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak, nil
+}
+
+// peakMemory is the largest resident set that a process has had so far, in bytes.
+func peakMemory(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
 	}
-	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss << 10, nil
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d does not say how much memory it has had", pid)
 }
