@@ -12,7 +12,7 @@ import (
 )
 
 // mostHeld is how many layers a node holds on to and reads at a time. None counts before all are read.
-const mostHeld = 64
+const mostHeld = 256
 
 // errUnasked is a node that answers for more than it was asked, or twice, or for less.
 var errUnasked = errors.New("the node answered for something else than it was asked for")

@@ -88,12 +88,24 @@ func (f *Fleet) otherwise(at place, err error) bool {
 		f.nodes[at.node] = n
 		return true
 	}
+	if host := f.jobs[at]; host != nil && host.guest != nil && refusedGuest(err) {
+		n.apart = true
+		f.nodes[at.node] = n
+		return true
+	}
 	if _, is := errors.AsType[*SocketError](err); !is && !errors.Is(err, node.ErrWrongRuntime) || len(n.Sockets) < 2 {
 		return false
 	}
 	n.Sockets = slices.Clone(n.Sockets[1:])
 	f.nodes[at.node] = n
 	return true
+}
+
+// refusedGuest says whether a pod may be admitted without its scanner: that has more rights, and mounts a folder that may not be there.
+func refusedGuest(err error) bool {
+	_, refused := errors.AsType[*RefusedError](err)
+	_, elsewhere := errors.AsType[*LayersError](err)
+	return refused || elsewhere
 }
 
 // gone says whether a node has left the cluster.

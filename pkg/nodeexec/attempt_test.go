@@ -138,7 +138,7 @@ func TestBoard_SaysNowAndAgainWhatANodeWaitsFor(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
 		var said []string
-		if _, err := b.wait(ctx, "job", func(text string) { said = append(said, text) }); err == nil {
+		if _, err := b.wait(ctx, "job", remover, func(text string) { said = append(said, text) }); err == nil {
 			t.Error("no error")
 		}
 		if got := strings.Join(said, "; "); got != "waiting for its pod, for 15s now; waiting for its pod, for 30s now" {

@@ -127,8 +127,9 @@ func (b *board) change(apply func()) {
 // waitingForPod is what a node waits for at first.
 const waitingForPod = "waiting for its pod"
 
-// wait returns the Job's pod as soon as it runs, or why it never will. It says what it waits for beyond waitingForPod.
-func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1.Pod, error) {
+// wait returns the Job's pod as soon as its container of that role runs, or why it never will. It says what it waits for beyond
+// waitingForPod.
+func (b *board) wait(ctx context.Context, job string, r role, say func(string)) (*corev1.Pod, error) {
 	said, seen, since := waitingForPod, false, time.Now()
 	reminder := time.NewTicker(remind)
 	defer reminder.Stop()
@@ -155,7 +156,7 @@ func (b *board) wait(ctx context.Context, job string, say func(string)) (*corev1
 			seen = true
 			var ready bool
 			var err error
-			if ready, waiting, err = judge(pod, mount, time.Since(since)); err != nil || ready {
+			if ready, waiting, err = judge(pod, r, mount, time.Since(since)); err != nil || ready {
 				return pod, b.withSecret(pod, err)
 			}
 		}

@@ -38,6 +38,9 @@ type Config struct {
 	ImagePullSecret string
 	// Privileged has the pods run privileged, for platforms where nothing less reaches the runtime's socket.
 	Privileged bool
+	// ScanBeside is the node whose first pod holds a scanner beside the remover: one that will have layers to read. That saves it
+	// another pod.
+	ScanBeside string
 	// KeepPods keeps a node's pod after its inventory, for a removal that follows at once. Without it each lives for one
 	// question.
 	KeepPods bool
@@ -59,7 +62,7 @@ type Fleet struct {
 	jobs  map[place]*job
 }
 
-// place is where a verb is run: a node has at most one pod of each role.
+// place is where a verb is run: a node has at most one container of each role.
 type place struct {
 	node string
 	role role
@@ -117,18 +120,41 @@ func (f *Fleet) alter(name string, change func(*Node)) {
 	f.nodes[name] = n
 }
 
-// job is a Job that was created.
+// job is a Job that was created, as one role has it.
 type job struct {
 	name string
 	role role
-	// ended is set once the pod's container has ended from inside.
+	// guest is the role that shares the pod, host the one whose pod is shared. The host's is the pod to make and to delete.
+	guest, host *job
+	// layers are the folders that a scanner in it sees.
+	layers []string
+	// ended is set once the container has ended from inside.
 	ended bool
-	// useless is set when the pod may run, and the node has to be asked by another.
+	// useless is set when the container may run, and the node has to be asked by another.
 	useless bool
 }
 
-// pod returns the running pod at a place. It is made when there is none yet, or none any more: a pod ends by itself when it is
-// asked nothing for a while, as happens to the first ones when some node takes long.
+// serves says whether a verb can be run in the job's container, as far as is known of its pod.
+func (j *job) serves(pod *corev1.Pod) bool {
+	status := containerOf(pod, j.role)
+	return !j.ended && !j.useless && status != nil && status.State.Running != nil
+}
+
+// containerOf is what a kubelet says of a role's container, nil when it has not said anything.
+func containerOf(pod *corev1.Pod, r role) *corev1.ContainerStatus {
+	if pod == nil {
+		return nil
+	}
+	for i := range pod.Status.ContainerStatuses {
+		if status := &pod.Status.ContainerStatuses[i]; status.Name == string(r) {
+			return status
+		}
+	}
+	return nil
+}
+
+// pod returns the pod with a place's container, which runs. It is made when there is none yet, or none any more: a pod ends by
+// itself when it is asked nothing for a while, as happens to the first ones when some node takes long.
 func (f *Fleet) pod(ctx context.Context, at place) (*corev1.Pod, error) {
 	f.mu.Lock()
 	n, ok := f.nodes[at.node]
@@ -138,18 +164,40 @@ func (f *Fleet) pod(ctx context.Context, at place) (*corev1.Pod, error) {
 		return nil, fmt.Errorf("node %q is not part of this run", at.node)
 	}
 	if known != nil {
-		if pod := f.board.pod(known.name); pod != nil && !known.ended && !known.useless && pod.Status.Phase == corev1.PodRunning {
+		if pod := f.board.pod(known.name); known.serves(pod) {
 			return pod, nil
+		}
+		if pod, err := f.guestPod(ctx, n, known); pod != nil || err != nil {
+			return pod, err
 		}
 		if err := f.replace(ctx, at.node, known); err != nil {
 			return nil, err
 		}
 	}
-	made := &job{name: jobName(at.node, f.Run, at.role), role: at.role}
+	made := &job{name: jobName(at.node, f.Run, at.role), role: at.role, layers: n.layers}
+	roles := []role{at.role}
 	f.mu.Lock()
 	f.jobs[at] = made
+	if beside := (place{at.node, scanner}); at.role == remover && f.ScanBeside == at.node && f.jobs[beside] == nil && n.expected() != nil {
+		n.layers = n.expected()
+		made.guest = &job{name: made.name, role: scanner, host: made, layers: n.layers}
+		f.jobs[beside] = made.guest
+		roles = append(roles, scanner)
+	}
 	f.mu.Unlock()
-	return f.start(ctx, n, made)
+	return f.start(ctx, n, made, roles...)
+}
+
+// guestPod waits for the container of a guest whose pod was made for its host. It returns nothing when a pod of its own is needed.
+func (f *Fleet) guestPod(ctx context.Context, n Node, known *job) (*corev1.Pod, error) {
+	pod := f.board.pod(known.name)
+	if known.host == nil || known.ended || known.useless || pod == nil {
+		return nil, nil
+	}
+	if status := containerOf(pod, known.role); status != nil && status.State.Terminated != nil {
+		return nil, nil // it was asked nothing for too long
+	}
+	return f.await(ctx, n, known)
 }
 
 // replaceTimeout is how long a pod that is of no use any more may take to end.
@@ -157,6 +205,13 @@ const replaceTimeout = 90 * time.Second
 
 // replace ends the node's pod to make room for the next, which has its name.
 func (f *Fleet) replace(ctx context.Context, name string, known *job) error {
+	if known.host != nil {
+		f.leave(ctx, known)
+		return nil
+	}
+	if known.guest != nil {
+		f.forget(place{name, known.guest.role}, known.guest)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, replaceTimeout, fmt.Errorf("it has not ended in %s: its kubelet or runtime does not answer", replaceTimeout))
 	defer cancel()
 	f.say(name, "waiting for its earlier pod to end")
@@ -170,22 +225,36 @@ func (f *Fleet) replace(ctx context.Context, name string, known *job) error {
 	return nil
 }
 
-// start creates a Job on a node and waits for its pod.
-func (f *Fleet) start(ctx context.Context, n Node, job *job) (*corev1.Pod, error) {
-	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n, job.role), metav1.CreateOptions{})
+// forget drops what a place is known to have, unless that is something else by now.
+func (f *Fleet) forget(at place, known *job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.jobs[at] == known {
+		delete(f.jobs, at)
+	}
+}
+
+// start creates a Job on a node, with a container of each role, and waits for that of the first.
+func (f *Fleet) start(ctx context.Context, n Node, job *job, roles ...role) (*corev1.Pod, error) {
+	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n, roles...), metav1.CreateOptions{})
 	// A create whose answer was lost is tried again by the transport. The name is this run's alone.
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, withGrant(fmt.Errorf("creating job %s/%s: %w", f.Namespace, job.name, err), "create", "jobs")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
-	defer cancel()
-	f.say(n.Name, waitingForPod)
-	pod, err := f.board.wait(ctx, job.name, func(message string) { f.say(n.Name, message) })
+	pod, err := f.await(ctx, n, job)
 	if err != nil {
 		return nil, err
 	}
 	f.say(n.Name, "its pod runs")
 	return pod, f.extend(ctx, job.name)
+}
+
+// await returns a job's pod once its container runs.
+func (f *Fleet) await(ctx context.Context, n Node, job *job) (*corev1.Pod, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
+	defer cancel()
+	f.say(n.Name, waitingForPod)
+	return f.board.wait(ctx, job.name, job.role, func(message string) { f.say(n.Name, message) })
 }
 
 // ended notes that the container of a pod has ended.

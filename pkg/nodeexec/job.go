@@ -48,8 +48,8 @@ func jobName(node, run string, r role) string {
 	return "eraser-" + node + "-" + run + r.suffix()
 }
 
-// job is the Job that puts a pod of ours on a node.
-func (c *Config) job(n Node, r role) *batchv1.Job {
+// job is the Job that puts a pod of ours on a node, with a container of each role. It is named for the first.
+func (c *Config) job(n Node, roles ...role) *batchv1.Job {
 	labels := map[string]string{
 		AppLabel: AppName, managedByLabel: managedBy, RunLabel: c.Run, TypeLabel: typeManual,
 		// Injected side-cars would keep the pod alive and give it a network identity.
@@ -57,11 +57,11 @@ func (c *Config) job(n Node, r role) *batchv1.Job {
 	}
 	annotations := map[string]string{
 		NodeAnnotation: n.Name,
-		"kubectl.kubernetes.io/default-container": string(r),
+		"kubectl.kubernetes.io/default-container": string(roles[0]),
 		"sidecar.istio.io/inject":                 "false",
 		"linkerd.io/inject":                       "disabled",
 	}
-	meta := metav1.ObjectMeta{Name: jobName(n.Name, c.Run, r), Namespace: c.Namespace, Labels: labels, Annotations: annotations}
+	meta := metav1.ObjectMeta{Name: jobName(n.Name, c.Run, roles[0]), Namespace: c.Namespace, Labels: labels, Annotations: annotations}
 	return &batchv1.Job{
 		ObjectMeta: meta,
 		Spec: batchv1.JobSpec{
@@ -70,14 +70,13 @@ func (c *Config) job(n Node, r role) *batchv1.Job {
 			TTLSecondsAfterFinished: new(int32(finishedTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
-				Spec:       c.podSpec(n, r),
+				Spec:       c.podSpec(n, roles),
 			},
 		},
 	}
 }
 
-func (c *Config) podSpec(n Node, r role) corev1.PodSpec {
-	containers, volumes := c.containers(n, r)
+func (c *Config) podSpec(n Node, roles []role) corev1.PodSpec {
 	spec := corev1.PodSpec{
 		// Bound past the scheduler: a full or tainted node is cleaned too, and Select has filtered.
 		NodeName:      n.Name,
@@ -93,8 +92,10 @@ func (c *Config) podSpec(n Node, r role) corev1.PodSpec {
 			// The type that may talk to the runtime's socket, and read its layers, on hosts that enforce SELinux.
 			SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"},
 		},
-		Containers: containers,
-		Volumes:    volumes,
+	}
+	for _, r := range roles {
+		container, volumes := c.containerOf(n, r)
+		spec.Containers, spec.Volumes = append(spec.Containers, container), append(spec.Volumes, volumes...)
 	}
 	if n.DiskPressure {
 		// Under DiskPressure the kubelet admits nothing less, and such a node needs cleaning most.

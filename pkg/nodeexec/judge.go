@@ -80,8 +80,16 @@ var (
 // doubt is how long a doubtful reason gets.
 const doubt = 30 * time.Second
 
-// judge says whether the pod runs, what it is waiting for, or why it never will. waited is how long it has been waited for.
-func judge(pod *corev1.Pod, mount string, waited time.Duration) (ready bool, waiting string, err error) {
+// LayersError is a node whose layers are not where they were expected.
+type LayersError struct{ Message string }
+
+func (e *LayersError) Error() string {
+	return "the layers are not where the runtime says: " + e.Message
+}
+
+// judge says whether the container of a role runs, what it is waiting for, or why it never will. waited is how long it has been
+// waited for.
+func judge(pod *corev1.Pod, r role, mount string, waited time.Duration) (ready bool, waiting string, err error) {
 	if pod.DeletionTimestamp != nil {
 		return false, "", fmt.Errorf("its pod %s was deleted before it ran", pod.Name)
 	}
@@ -90,12 +98,12 @@ func judge(pod *corev1.Pod, mount string, waited time.Duration) (ready bool, wai
 	}
 	if strings.Contains(mount, "hostPath type check failed") {
 		if strings.Contains(mount, "is not a directory") {
-			return false, "", fmt.Errorf("the layers are not where the runtime says: %s", mount)
+			return false, "", &LayersError{Message: mount}
 		}
 		return false, "", &SocketError{Message: mount}
 	}
 	waiting = "starting its pod"
-	for _, status := range pod.Status.ContainerStatuses {
+	if status := containerOf(pod, r); status != nil {
 		switch state := status.State; {
 		case state.Running != nil:
 			ready = true

@@ -167,6 +167,27 @@ func TestJob_GivesTheScannerLayersToReadAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestJob_LetsTwoRolesShareNothingButTheirPod(t *testing.T) {
+	config := &Config{Namespace: "kube-system", Run: "k3x9f", Image: "node", ScannerImage: "scanner"}
+	job := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, layers: []string{usualLayers}}, remover, scanner)
+	spec := job.Spec.Template.Spec
+	if job.Name != "eraser-n-k3x9f" || len(spec.Containers) != 2 || job.Spec.Template.Annotations["kubectl.kubernetes.io/default-container"] != "remover" {
+		t.Errorf("job %s has %+v", job.Name, spec.Containers)
+	}
+	mounted := map[string]string{}
+	for _, c := range spec.Containers {
+		for _, mount := range c.VolumeMounts {
+			if other := mounted[mount.Name]; other != "" {
+				t.Errorf("%s and %s share the volume %s", other, c.Name, mount.Name)
+			}
+			mounted[mount.Name] = c.Name
+		}
+	}
+	if len(mounted) != len(spec.Volumes) || mounted["runtime"] != "remover" {
+		t.Errorf("of %d volumes are mounted: %v", len(spec.Volumes), mounted)
+	}
+}
+
 func containerStatus(name string, state corev1.ContainerState) corev1.ContainerStatus {
 	return corev1.ContainerStatus{Name: name, Image: "ghcr.io/imageclean/imageclean-node:v1", State: state}
 }
@@ -210,6 +231,10 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", waiting("CreateContainerError"))}},
 			waited: time.Minute, fails: true, want: "CreateContainerError",
 		},
+		"the scanner beside it cannot start": {
+			status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("scanner", waiting("ImagePullBackOff")), containerStatus("remover", running)}},
+			ready:  true, want: "starting",
+		},
 		"out of memory":     {status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{containerStatus("remover", ended)}}, fails: true, want: "OOMKilled"},
 		"evicted":           {status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "disk"}, fails: true, want: "(Evicted: disk)"},
 		"no room":           {status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods"}, fails: true, want: "(OutOfpods)"},
@@ -217,7 +242,7 @@ func TestJudge_TellsWaitingFromHopeless(t *testing.T) {
 		"a mount that lags": {mount: "MountVolume.SetUp failed: timed out", want: "timed out"},
 	} {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "eraser-n-k3x9f-abcde"}, Status: test.status}
-		ready, text, err := judge(pod, test.mount, test.waited)
+		ready, text, err := judge(pod, remover, test.mount, test.waited)
 		if err != nil {
 			text = err.Error()
 		}
@@ -236,7 +261,7 @@ func TestRefusedError_SaysHowToAllowIt(t *testing.T) {
 
 func TestJudge_DoesNotWaitForAPodThatIsBeingDeleted(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", DeletionTimestamp: &metav1.Time{}}}
-	if ready, _, err := judge(pod, "", 0); ready || err == nil {
+	if ready, _, err := judge(pod, remover, "", 0); ready || err == nil {
 		t.Errorf("ready %v, error %v", ready, err)
 	}
 }

@@ -132,10 +132,8 @@ func (f *Fleet) outOfMemory(ctx context.Context, at place) bool {
 		if pod == nil {
 			return false
 		}
-		for _, status := range pod.Status.ContainerStatuses {
-			if ended := status.State.Terminated; ended != nil {
-				return ended.Reason == reasonOOMKilled
-			}
+		if status := containerOf(pod, at.role); status != nil && status.State.Terminated != nil {
+			return status.State.Terminated.Reason == reasonOOMKilled
 		}
 		select {
 		case <-changed:
@@ -149,13 +147,18 @@ func (f *Fleet) outOfMemory(ctx context.Context, at place) bool {
 // reasonOOMKilled is what a kubelet calls it.
 const reasonOOMKilled = "OOMKilled"
 
-// retire takes a pod away that is not needed any more. It is not waited for, and what cannot be taken away now, Release does.
+// retire takes a container away that is not needed any more, and its pod, if that is its own. It is not waited for, and what cannot
+// be taken away now, Release does.
 func (f *Fleet) retire(ctx context.Context, at place) {
 	f.discard(at)
 	f.mu.Lock()
 	job := f.jobs[at]
 	f.mu.Unlock()
-	if job != nil && ctx.Err() == nil {
+	switch {
+	case job == nil || ctx.Err() != nil:
+	case job.host != nil:
+		f.leave(ctx, job)
+	default:
 		_ = f.releaseJob(ctx, job)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -23,6 +24,9 @@ func (f *Fleet) Release(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(32)
 	for _, job := range jobs {
+		if job.host != nil {
+			continue // it goes with its host
+		}
 		group.Go(func() error { return f.releaseJob(ctx, job) })
 	}
 	err := group.Wait()
@@ -42,7 +46,7 @@ const kubeletTimeout = 30 * time.Second
 // once when they are told from inside, and when they have, the pod can be deleted without waiting for the kubelet's word.
 func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
 	pod := f.board.pod(job.name)
-	ended := pod != nil && (job.ended || f.end(ctx, pod, job.role) == nil)
+	ended := pod != nil && f.ends(ctx, pod, job) && (job.guest == nil || f.ends(ctx, pod, job.guest))
 	// A pod that has not been seen may be about to be made: the Job then goes after its pod, and not before.
 	policy := metav1.DeletePropagationForeground
 	if pod != nil {
@@ -60,6 +64,23 @@ func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
 		}
 	}
 	return nil
+}
+
+// ends has a job's container end from inside, and says whether it has ended.
+func (f *Fleet) ends(ctx context.Context, pod *corev1.Pod, job *job) bool {
+	if status := containerOf(pod, job.role); job.ended || status != nil && status.State.Terminated != nil {
+		return true
+	}
+	return f.end(ctx, pod, job.role) == nil
+}
+
+// leave ends the container of a guest, whose pod lives on. What cannot be ended now, ends with the pod.
+func (f *Fleet) leave(ctx context.Context, guest *job) {
+	if pod := f.board.pod(guest.name); pod != nil && f.ends(ctx, pod, guest) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		guest.ended = true
+	}
 }
 
 // waitGone returns when nothing is left of one Job of the run, or of all when job is empty. The watch may lag behind, so the API

@@ -33,16 +33,16 @@ func (r role) program() string {
 	return "/imageclean-node"
 }
 
-// containers are the role's, with the volumes that they mount.
-func (c *Config) containers(n Node, r role) ([]corev1.Container, []corev1.Volume) {
+// containerOf is the role's container, with the volumes that it mounts. No two roles share one.
+func (c *Config) containerOf(n Node, r role) (corev1.Container, []corev1.Volume) {
 	if r == scanner {
 		return c.scanner(n)
 	}
 	return c.remover(n)
 }
 
-func (c *Config) remover(n Node) ([]corev1.Container, []corev1.Volume) {
-	container := c.container(remover, c.Image)
+func (c *Config) remover(n Node) (corev1.Container, []corev1.Volume) {
+	container, volumes := container(remover, c.Image, "16Mi")
 	container.Resources = resources("32Mi", "128Mi")
 	container.SecurityContext = unprivileged()
 	if c.Privileged {
@@ -50,34 +50,35 @@ func (c *Config) remover(n Node) ([]corev1.Container, []corev1.Volume) {
 	}
 	container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "runtime", MountPath: socketPath})
 	// A wrong path fails here, early and readably, instead of becoming an empty folder.
-	return []corev1.Container{container}, append(scratch("16Mi"), hostPath("runtime", n.Sockets[0], corev1.HostPathSocket))
+	return container, append(volumes, hostPath("runtime", n.Sockets[0], corev1.HostPathSocket))
 }
 
 // scanner mounts layers where the node has them, so that paths mean the same on both sides. It never is privileged.
-func (c *Config) scanner(n Node) ([]corev1.Container, []corev1.Volume) {
-	container := c.container(scanner, c.ScannerImage)
+func (c *Config) scanner(n Node) (corev1.Container, []corev1.Volume) {
+	container, volumes := container(scanner, c.ScannerImage, "1Gi")
 	container.Resources = resources("64Mi", "512Mi")
 	container.SecurityContext = unprivileged()
 	// Files of images have all kinds of owners, and the kernel shows the marks of opaque directories to SYS_ADMIN alone. What else
 	// that allows the scanner denies itself (pkg/confine).
 	container.SecurityContext.Capabilities.Add = []corev1.Capability{"DAC_READ_SEARCH", "SYS_ADMIN"}
-	volumes := scratch("1Gi")
 	for i, dir := range n.layers {
 		name := "layers-" + strconv.Itoa(i)
 		volumes = append(volumes, hostPath(name, dir, corev1.HostPathDirectory))
 		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
 	}
-	return []corev1.Container{container}, volumes
+	return container, volumes
 }
 
-func (c *Config) container(r role, image string) corev1.Container {
+// container is what the containers of all roles have in common. The root of each is read-only: tmp is the size of what it may write.
+func container(r role, image, tmp string) (corev1.Container, []corev1.Volume) {
+	leases, files := "lease-"+string(r), "tmp-"+string(r)
 	return corev1.Container{
 		Name:            string(r),
 		Image:           image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Args:            []string{"hold"},
-		VolumeMounts:    []corev1.VolumeMount{{Name: "lease", MountPath: leaseDir}, {Name: "tmp", MountPath: "/tmp"}},
-	}
+		VolumeMounts:    []corev1.VolumeMount{{Name: leases, MountPath: leaseDir}, {Name: files, MountPath: "/tmp"}},
+	}, []corev1.Volume{{Name: leases, VolumeSource: emptyDir("1Mi")}, {Name: files, VolumeSource: emptyDir(tmp)}}
 }
 
 // resources are explicit, so that a namespace's LimitRange does not set what is too small.
@@ -94,11 +95,6 @@ func unprivileged() *corev1.SecurityContext {
 		ReadOnlyRootFilesystem:   new(true),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
-}
-
-// scratch are the volumes of every pod: the root of its containers is read-only.
-func scratch(tmp string) []corev1.Volume {
-	return []corev1.Volume{{Name: "lease", VolumeSource: emptyDir("1Mi")}, {Name: "tmp", VolumeSource: emptyDir(tmp)}}
 }
 
 func hostPath(name, path string, kind corev1.HostPathType) corev1.Volume {

@@ -32,6 +32,8 @@ type Node struct {
 	// store is where its runtime keeps layers, once the node has said so; layers are the folders in it that its scanner sees.
 	store  string
 	layers []string
+	// apart is set when the scanner has to have a pod of its own.
+	apart bool
 }
 
 // Skip is a node left out on purpose.

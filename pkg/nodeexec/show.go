@@ -16,13 +16,24 @@ const (
 	contentDir = "io.containerd.content.v1.content"
 )
 
+// usualLayers is where a containerd unpacks layers whose socket is where containerd's usually is. Another folder shows as a LayersError.
+const usualLayers = "/var/lib/containerd/" + snapshotterDirs + "overlayfs"
+
+// expected are the folders in which the node's layers probably are, before it has said so; none where that is not known.
+func (n *Node) expected() []string {
+	if n.apart || n.Sockets[0] != containerdSocket || !strings.HasPrefix(n.Runtime, "containerd://") {
+		return nil
+	}
+	return []string{usualLayers}
+}
+
 // show has the scanner of a node see where these layers are. A pod's mounts are what they were when it was made, so one that does
 // not see them makes room for another.
 func (f *Fleet) show(name string, sources []node.Source) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[name]
-	missing := false
+	job, missing := f.jobs[place{name, scanner}], false
 	for _, source := range sources {
 		dir, err := folderOf(n.store, source)
 		if err != nil {
@@ -30,11 +41,11 @@ func (f *Fleet) show(name string, sources []node.Source) error {
 		}
 		if !slices.Contains(n.layers, dir) {
 			n.layers = append(slices.Clone(n.layers), dir)
-			missing = true
 		}
+		missing = missing || job != nil && !slices.Contains(job.layers, dir)
 	}
 	f.nodes[name] = n
-	if job := f.jobs[place{name, scanner}]; job != nil && missing {
+	if missing {
 		job.useless = true
 	}
 	return nil

@@ -53,8 +53,20 @@ func newStage(t *testing.T) *stage {
 	}
 	t.Cleanup(fleet.board.stop)
 	s.fleet, fleet.exec = fleet, s.exec
+	s.awaitWatch()
 	s.verbs[node.VerbRelease] = func(*verbRun) error { return exec.CodeExitError{Code: killed} }
 	return s
+}
+
+// awaitWatch returns once the fleet watches pods: what happens between a list and a watch the fake tells nobody.
+func (s *stage) awaitWatch() {
+	s.t.Helper()
+	watches := func(a clienttesting.Action) bool { return a.Matches("watch", "pods") }
+	for deadline := time.Now().Add(10 * time.Second); !slices.ContainsFunc(s.client.Actions(), watches); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("the fleet does not watch pods")
+		}
+	}
 }
 
 func (s *stage) jobCreated(action clienttesting.Action) (bool, runtime.Object, error) {
@@ -67,7 +79,9 @@ func (s *stage) jobCreated(action clienttesting.Action) (bool, runtime.Object, e
 	pod.Name, pod.Namespace, pod.UID = fmt.Sprintf("%s-%05d", job.Name, s.pods), job.Namespace, "u"
 	pod.Labels = map[string]string{batchv1.JobNameLabel: job.Name, RunLabel: job.Labels[RunLabel]}
 	pod.Status.Phase = corev1.PodRunning
-	pod.Status.ContainerStatuses = []corev1.ContainerStatus{containerStatus(pod.Spec.Containers[0].Name, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})}
+	for _, c := range pod.Spec.Containers {
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, containerStatus(c.Name, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}))
+	}
 	return false, nil, s.client.Tracker().Add(pod)
 }
 
@@ -93,11 +107,14 @@ func (s *stage) podsOf(job string) []corev1.Pod {
 	return slices.DeleteFunc(list.(*corev1.PodList).Items, func(pod corev1.Pod) bool { return pod.Labels[batchv1.JobNameLabel] != job })
 }
 
-// dies has the container of a pod end as the kubelet says it does when it has taken too much memory.
+// dies has the last container of a pod end as the kubelet says it does when it has taken too much memory.
 func (s *stage) dies(pod *corev1.Pod) {
 	pod = pod.DeepCopy()
-	pod.Status.Phase = corev1.PodFailed
-	pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reasonOOMKilled, ExitCode: killed}}
+	all := pod.Status.ContainerStatuses
+	if len(all) == 1 {
+		pod.Status.Phase = corev1.PodFailed
+	}
+	all[len(all)-1].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reasonOOMKilled, ExitCode: killed}}
 	if err := s.client.Tracker().Update(pods, pod, pod.Namespace); err != nil {
 		s.t.Error(err)
 	}

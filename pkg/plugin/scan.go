@@ -174,9 +174,20 @@ func (s *session) openScanner(ctx context.Context, flags databaseFlags) (*scanne
 		return nil, err
 	}
 	cache := layercache.New(filepath.Join(folder, "layers"), layercache.DefaultLimit)
+	if cache.Empty() {
+		s.fleet.ScanBeside = s.firstNode() // there will be layers to read, and it is asked for those that it has
+	}
 	return &scanner{
-		scan: &clean.Scan{Detector: detector, Cache: cache, Warn: s.progress.warn}, database: db, detector: detector, cache: cache,
+		scan: &clean.Scan{Detector: detector, Cache: cache, Warn: s.progress.warn, Timeout: s.timeout * 3 / 4}, database: db, detector: detector, cache: cache,
 	}, nil
+}
+
+// firstNode is the first of the nodes that are worked on; empty when there is none.
+func (s *session) firstNode() string {
+	if at := slices.IndexFunc(s.nodes, func(n plan.Node) bool { return n.State == plan.NodePlanned }); at >= 0 {
+		return s.nodes[at].Name
+	}
+	return ""
 }
 
 // close lets go of the database and brings the cache down to its size.

@@ -41,6 +41,12 @@ type Cache struct {
 // New returns the cache in a folder, which is made when something is put into it. The limit is in bytes.
 func New(dir string, limit int64) *Cache { return &Cache{dir: dir, limit: limit} }
 
+// Empty says whether nothing is known of any layer, by this version of the analysers.
+func (c *Cache) Empty() bool {
+	known, err := filepath.Glob(filepath.Join(c.dir, scan.Version, analysisPrefix+"*"))
+	return err != nil || len(known) == 0
+}
+
 // Analysis returns what this version of the analysers found in a layer, if that is known.
 func (c *Cache) Analysis(diffID string) (scan.Analysis, bool) {
 	file, err := fileName(analysisPrefix, diffID)

@@ -40,7 +40,7 @@ func has(c *Cache, diffID, analysis string) bool {
 func TestCache_KeepsWhatIsPutInto(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not", "there", "yet")
 	c := New(dir, DefaultLimit)
-	if got, ok := c.Analysis(id("layer")); ok {
+	if got, ok := c.Analysis(id("layer")); ok || !c.Empty() {
 		t.Errorf("an empty cache has %q", got)
 	}
 	put(t, c, id("layer"), "what is in it")
@@ -49,7 +49,7 @@ func TestCache_KeepsWhatIsPutInto(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []*Cache{c, New(dir, DefaultLimit)} {
-		if !has(c, id("layer"), "what is in it") || !has(c, id("scratch"), "") {
+		if c.Empty() || !has(c, id("layer"), "what is in it") || !has(c, id("scratch"), "") {
 			t.Error("an analysis is missing")
 		}
 		if config, ok := c.Config(id("{config}")); !ok || string(config) != "{config}" {
