@@ -42,7 +42,7 @@ type undo interface {
 	holds(id string) error
 	// putBack makes the image what it was, whether or not any of it was removed.
 	putBack(ctx context.Context, id string) error
-	// letGo lets the runtime free what was not put back, and returns when it has. It must be called.
+	// letGo has the runtime free what was not put back, and returns when that is under way and cannot be stopped. It must be called.
 	letGo(ctx context.Context) error
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -139,17 +140,17 @@ func (c *containerd) collected(ctx context.Context, removed []string) (map[strin
 		if err != nil {
 			return nil, err
 		}
-		pending := false
-		for _, id := range removed {
-			_, there := blobs[id]
-			pending = pending || there
-		}
-		if pending && time.Now().Before(deadline) && ctx.Err() == nil {
+		if hasAny(blobs, removed) && time.Now().Before(deadline) && ctx.Err() == nil {
 			time.Sleep(collectCheck)
 			continue
 		}
 		return c.everywhere(ctx, blobs)
 	}
+}
+
+// hasAny says whether any of these images' configurations is among the blobs.
+func hasAny(blobs map[string]blob, ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool { _, there := blobs[id]; return there })
 }
 
 // everywhere adds the blobs of the other namespaces to those of the CRI's.

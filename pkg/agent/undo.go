@@ -183,9 +183,23 @@ func (c *cri) awaitSeen(ctx context.Context, ids []string) error {
 	}
 }
 
-// letGo deletes the lease. containerd then collects garbage before it answers.
+// letGo deletes the lease, and has containerd collect garbage. It returns when containerd has let go of the images: deleting their
+// files takes much longer, and containerd goes on with that by itself.
 func (u *containerdUndo) letGo(ctx context.Context) error {
-	return u.cri.containerd.deleteLease(ctx, u.lease, true)
+	collected := make(chan error, 1)
+	go func() { collected <- u.cri.containerd.deleteLease(ctx, u.lease, true) }()
+	ids := slices.Collect(maps.Keys(u.records))
+	for {
+		select {
+		case err := <-collected:
+			return err
+		case <-time.After(collectCheck):
+		}
+		// Where it cannot be asked, or something was put back, the end of the collection tells.
+		if blobs, err := u.cri.containerd.blobs(ctx, criNamespace); err == nil && len(ids) > 0 && !hasAny(blobs, ids) {
+			return nil
+		}
+	}
 }
 
 func (c *cri) recoverAll(ctx context.Context, run string) ([]string, error) {
