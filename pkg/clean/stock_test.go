@@ -64,17 +64,17 @@ func TestShare_GivesEachLayerToOneNodeThatHasIt(t *testing.T) {
 }
 
 func TestShare_BalancesBytes(t *testing.T) {
-	all := layers{"base": {bytes: 400 << 20, nodes: []int{0, 1, 2, 3}}}
+	all := layers{"base": {bytes: 4000 << 20, nodes: []int{0, 1, 2, 3}}}
 	// What only node 0 has comes first: of all else it then gets the less.
 	all["own"] = struct {
 		bytes int64
 		nodes []int
-	}{300 << 20, []int{0}}
+	}{3000 << 20, []int{0}}
 	for i := range 40 {
 		all[fmt.Sprintf("l%02d", i)] = struct {
 			bytes int64
 			nodes []int
-		}{25 << 20, []int{0, 1, 2, 3}}
+		}{250 << 20, []int{0, 1, 2, 3}}
 	}
 	s := held(all)
 	var loads []int64
@@ -86,11 +86,30 @@ func TestShare_BalancesBytes(t *testing.T) {
 		loads = append(loads, load>>20)
 	}
 	slices.Sort(loads)
-	if len(loads) != 4 || loads[3]-loads[0] > 25 {
+	if len(loads) != 4 || loads[3]-loads[0] > 250 {
 		t.Errorf("the nodes have %v MiB to read", loads)
 	}
 	if again := s.share(); !maps.EqualFunc(again, s.share(), slices.Equal) {
 		t.Error("the same stock is shared out differently the next time")
+	}
+}
+
+func TestShare_TakesAnotherNodeOnWhenThereIsEnoughToRead(t *testing.T) {
+	everywhere := []int{0, 1, 2, 3}
+	for name, test := range map[string]struct {
+		layers layers
+		want   int
+	}{
+		"a few small layers":            {layers{"a": {bytes: 100 << 20, nodes: everywhere}, "b": {bytes: 1 << 20, nodes: everywhere}}, 1},
+		"one large layer":               {layers{"a": {bytes: 9 << 30, nodes: everywhere}}, 1},
+		"two large layers":              {layers{"a": {bytes: 9 << 30, nodes: everywhere}, "b": {bytes: 9 << 30, nodes: everywhere}}, 2},
+		"small beside a large one":      {layers{"a": {bytes: 9 << 30, nodes: everywhere}, "b": {bytes: 1 << 20, nodes: everywhere}}, 2},
+		"what only another node has":    {layers{"a": {bytes: 1 << 20, nodes: []int{0}}, "b": {bytes: 1 << 20, nodes: []int{2}}}, 2},
+		"and what that one has as well": {layers{"a": {bytes: 1 << 20, nodes: everywhere}, "b": {bytes: 1 << 20, nodes: []int{2}}}, 1},
+	} {
+		if shares := held(test.layers).share(); len(shares) != test.want {
+			t.Errorf("%s: shared out as %v", name, shares)
+		}
 	}
 }
 
