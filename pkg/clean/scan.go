@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,6 +32,8 @@ type Cache interface {
 type Scan struct {
 	Detector scan.Detector
 	Cache    Cache
+	// Timeout is how long nodes may read layers; zero is as long as the pass. Images with layers that nobody got to are unscannable.
+	Timeout time.Duration
 	// Warn, when set, is told once what does no harm to the result.
 	Warn func(string)
 
@@ -50,8 +53,7 @@ const ReasonScanFailed = "ScanFailed"
 func (p *Pass) ScanImages(ctx context.Context, in *plan.Input, ids []string) error {
 	s := p.Scan
 	run := &scanRun{Scan: s, pass: p, in: in, stock: newStock(in.Nodes, s.unknown(ids)), analyses: map[string]scan.Analysis{}, failed: map[int]error{}}
-	run.describe(ctx)
-	run.analyze(ctx)
+	run.read(ctx)
 	if ctx.Err() == nil {
 		run.detect(ctx)
 	}
@@ -70,6 +72,17 @@ func (p *Pass) ScanImages(ctx context.Context, in *plan.Input, ids []string) err
 	}
 	in.Verdicts = maps.Clone(s.verdicts)
 	return nil
+}
+
+// read finds out what is in the layers, for as long as it may take.
+func (r *scanRun) read(ctx context.Context) {
+	if r.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("the scan has taken the %s that it may take", r.Timeout.Round(time.Second)))
+		defer cancel()
+	}
+	r.describe(ctx)
+	r.analyze(ctx)
 }
 
 // unknown are the images without a verdict.
@@ -127,7 +140,7 @@ func (r *scanRun) describe(ctx context.Context) {
 			defer r.mu.Unlock()
 			why := "the node did not answer for it"
 			if err != nil {
-				why = err.Error()
+				why = reason(ctx, err)
 			}
 			for _, id := range ids {
 				if !answered[id] {
@@ -194,7 +207,7 @@ func (r *scanRun) analyzeOn(ctx context.Context, n int, ids []string) {
 	defer r.mu.Unlock()
 	why := fmt.Sprintf("node %s did not get to it", name)
 	if err != nil {
-		why = err.Error()
+		why = reason(ctx, err)
 	}
 	for _, id := range ids {
 		if layer := r.layers[id]; layer != nil && layer.holders[n] != "" {
@@ -203,6 +216,14 @@ func (r *scanRun) analyzeOn(ctx context.Context, n int, ids []string) {
 	}
 	r.fail(ctx, n, err)
 	r.pass.observe(Event{Node: name, Stage: Scanned, Done: done, Total: len(ids)})
+}
+
+// reason is why a node has not answered: a step that was cut short says only that.
+func reason(ctx context.Context, err error) string {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause.Error()
+	}
+	return err.Error()
 }
 
 func (r *scanRun) wanted(n int, ids []string) []node.LayerOf {

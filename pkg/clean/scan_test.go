@@ -312,3 +312,34 @@ func TestPreview_EndsWithItsContextWhileItScans(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// stuck are nodes that answer for the layers of one image and then never again.
+type stuck struct {
+	*cleantest.Nodes
+	answers string
+}
+
+func (s stuck) Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error {
+	answered := slices.DeleteFunc(slices.Clone(layers), func(l node.LayerOf) bool { return l.ImageID != s.answers })
+	if err := s.Nodes.Analyze(ctx, name, answered, each); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestPreview_KeepsWhatTheScanDidNotGetToInTime(t *testing.T) {
+	s := stock(t, map[string][]string{"node1": {"bad", "bad b"}})
+	pass := scanPass(s, newMemory())
+	pass.Nodes, pass.Scan.Timeout = stuck{s.Nodes, s.ids["bad"]}, 50*time.Millisecond
+	p, err := pass.Preview(t.Context(), planned("node1"))
+	want(t, s, p, err, map[string]string{"bad b": "keep Unscannable"})
+	if p.Nodes[0].Reason != "" {
+		t.Errorf("the node has failed: %s", p.Nodes[0].Message)
+	}
+	for _, img := range p.Images {
+		if img.ID == s.ids["bad b"] && !strings.Contains(img.Verdict.Message, "the scan has taken the") {
+			t.Errorf("got %+v", img.Verdict)
+		}
+	}
+}

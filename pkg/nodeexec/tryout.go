@@ -11,10 +11,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TryOut asks the cluster whether it would admit the Job of a node, and creates nothing. podToo asks about the Job's pod as
+// TryOut asks the cluster whether it would admit the Job of a node, the scanner's if scans says so, and creates nothing. podToo asks about the Job's pod as
 // well, which takes the permission to create pods: Pod Security, quotas and limit ranges judge pods, and of a Job's template
 // they only warn. warnings are what the cluster said besides. A refusal is a *RefusedError.
-func TryOut(ctx context.Context, c Config, n Node, podToo bool) (warnings []string, err error) {
+func TryOut(ctx context.Context, c Config, n Node, scans, podToo bool) (warnings []string, err error) {
 	said := &warningList{}
 	config := rest.CopyConfig(c.REST)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, said
@@ -22,7 +22,11 @@ func TryOut(ctx context.Context, c Config, n Node, podToo bool) (warnings []stri
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	job := c.job(n, remover)
+	tried := remover
+	if scans {
+		tried, n.layers = scanner, []string{usualLayers}
+	}
+	job := c.job(n, tried)
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	if _, err := client.BatchV1().Jobs(c.Namespace).Create(ctx, job, options); err != nil {
 		return said.all(), &RefusedError{Message: err.Error()}

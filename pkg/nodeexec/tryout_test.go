@@ -10,13 +10,15 @@ import (
 	"strings"
 	"testing"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 )
 
 // TestTryOut_CreatesNothingAndTellsWhatWasSaid stands in for an API server: what it is asked, and what it answers, is what counts.
 func TestTryOut_CreatesNothingAndTellsWhatWasSaid(t *testing.T) {
-	var asked []string
+	var asked, tried []string
 	refusePods := false
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.Method+" "+r.URL.Path)
@@ -35,17 +37,25 @@ func TestTryOut_CreatesNothingAndTellsWhatWasSaid(t *testing.T) {
 		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
 		w.Header().Set("Warning", `299 - "would violate something"`)
 		body, _ := io.ReadAll(r.Body)
+		if object, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil); err != nil {
+			t.Error(err)
+		} else if job, ok := object.(*batchv1.Job); ok {
+			tried = append(tried, job.Spec.Template.Spec.Containers[0].Name)
+		}
 		_, _ = w.Write(body)
 	}))
 	defer server.Close()
 	config := Config{Namespace: "ops", Run: "k3x9f", Image: "x", REST: &rest.Config{Host: server.URL}}
 
-	warnings, err := TryOut(t.Context(), config, Node{Name: "n1", Sockets: []string{"/x.sock"}}, false)
+	warnings, err := TryOut(t.Context(), config, Node{Name: "n1", Sockets: []string{"/x.sock"}}, false, false)
 	if err != nil || !slices.Equal(warnings, []string{"would violate something"}) || !slices.Equal(asked, []string{"POST /apis/batch/v1/namespaces/ops/jobs"}) {
 		t.Errorf("asked %v, warned %v, %v", asked, warnings, err)
 	}
+	if _, err = TryOut(t.Context(), config, Node{Name: "n1", Sockets: []string{"/x.sock"}}, true, false); err != nil || !slices.Equal(tried, []string{"remover", "scanner"}) {
+		t.Errorf("tried %v, %v", tried, err)
+	}
 	refusePods = true
-	_, err = TryOut(t.Context(), config, Node{Name: "n1", Sockets: []string{"/x.sock"}}, true)
+	_, err = TryOut(t.Context(), config, Node{Name: "n1", Sockets: []string{"/x.sock"}}, false, true)
 	var refused *RefusedError
 	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "pod-security.kubernetes.io/enforce=privileged") || asked[len(asked)-1] != "POST /api/v1/namespaces/ops/pods" {
 		t.Errorf("asked %v, %v", asked, err)

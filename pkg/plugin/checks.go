@@ -175,7 +175,7 @@ func (c *checker) admission(ctx context.Context) {
 	podToo := err == nil && len(lacks) == 0
 	var warnings []string
 	for _, n := range tried {
-		said, err := nodeexec.TryOut(ctx, c.fleetConfig(c.config, false), n, podToo)
+		said, err := nodeexec.TryOut(ctx, c.fleetConfig(c.config, false), n, false, podToo)
 		if err != nil {
 			c.add(check, report.CheckFailed, err.Error(), "")
 			return
@@ -183,6 +183,10 @@ func (c *checker) admission(ctx context.Context) {
 		warnings = append(warnings, said...)
 	}
 	c.judgeAdmission(check, ns, podToo, slices.Compact(warnings))
+	// The scanner may do more than the others: a cluster may have those and not this one.
+	if _, err := nodeexec.TryOut(ctx, c.fleetConfig(c.config, false), tried[0], true, podToo); err != nil {
+		c.add(check, report.CheckWarning, "layers cannot be scanned: "+err.Error(), "--no-scan does without")
+	}
 }
 
 // judgeAdmission reads what the cluster said when asked about a job. Where the user may not try a pod itself, the level that
