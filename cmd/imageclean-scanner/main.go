@@ -21,7 +21,7 @@ const (
 	// itself takes up to 100 MiB more.
 	memory = 320 << 20
 	// growth is how much the heap may grow, in percent, before garbage is collected: what most layers need is little.
-	growth = 50
+	growth = 300
 )
 
 func main() {

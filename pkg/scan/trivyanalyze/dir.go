@@ -90,13 +90,12 @@ func (l *layer) entry(root *os.Root, name string, entry fs.DirEntry) error {
 	if !kind.IsDir() && !kind.IsRegular() && kind&fs.ModeCharDevice == 0 {
 		return nil
 	}
-	info, err := root.Lstat(entry.Name())
+	// Below a root it was found out while listing. What is opened is compared with it.
+	info, err := entry.Info()
 	if err != nil {
 		return fmt.Errorf("looking at %s: %w", name, err)
 	}
 	switch {
-	case info.Mode().Type() != kind:
-		return fmt.Errorf("%s changed while it was read", name)
 	case kind.IsDir():
 		return l.subfolder(root, name, info)
 	case kind.IsRegular():
