@@ -93,8 +93,8 @@ e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (K
 	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'
 
 .PHONY: bench
-bench: build images $(TRIVY) ## Each figure beside its target
-	TRIVY=$(TRIVY) ./test/with-cluster go -C test/e2e run ./cmd/bench
+bench: build images $(TRIVY) ## Each figure beside its target (PARTS=scan: only some)
+	TRIVY=$(TRIVY) ./test/with-cluster go -C test/e2e run ./cmd/bench $(PARTS)
 
 ##@ Check
 

@@ -223,6 +223,14 @@ func (c *Cluster) Registry() string {
 	return registryHost
 }
 
+// Socket is the path of a node's containerd.sock as this machine sees it.
+func (c *Cluster) Socket(node string) (string, error) {
+	if c.programs == nil {
+		return "", ErrUnsupported
+	}
+	return socketPath(node), nil
+}
+
 // Kubectl is the path of a kubectl; on the test bed, one of the cluster's version.
 func (c *Cluster) Kubectl() string {
 	if c.programs == nil {

@@ -109,18 +109,19 @@ func scanner(ctx context.Context, root, dir string) (cpu time.Duration, peak int
 	}
 	request := node.AnalyzeRequest{Version: scan.Version, Layers: []node.Source{{DiffID: "sha256:" + fmt.Sprintf("%064d", 1), Dir: dir}}}
 	found := 0
+	var peakErr error
 	err = errors.Join(node.WriteRequest(stdin, request), node.ReadAnswer(bufio.NewReader(stdout), node.VerbAnalyze, func(item node.AnalyzeItem) error {
 		if item.Analysis != nil && item.Analysis.Error != "" {
 			return errors.New(item.Analysis.Error)
 		}
 		if item.Analysis != nil {
 			found = len(item.Analysis.Body)
+			// What the system says of an ended process counts the memory of the one that has started it.
+			peak, peakErr = peakMemory(cmd.Process.Pid)
 		}
 		return nil
 	}, nil))
-	// What the system says of an ended process counts the memory of the one that has started it.
-	peak, statusErr := peakMemory(cmd.Process.Pid)
-	err = errors.Join(err, statusErr, stdin.Close(), cmd.Wait())
+	err = errors.Join(err, peakErr, stdin.Close(), cmd.Wait())
 	if err != nil {
 		return 0, 0, fmt.Errorf("reading a large layer: %w", err)
 	}

@@ -32,7 +32,7 @@ func pass(ctx context.Context, c *cluster.Cluster, root string) ([]figure, error
 	if err != nil {
 		return nil, err
 	}
-	stale, err := prepare(ctx, c, root)
+	stale, err := prepare(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -70,15 +70,20 @@ func pass(ctx context.Context, c *cluster.Cluster, root string) ([]figure, error
 	}, nil
 }
 
-// prepare pushes what the rounds pull, and puts our own image on the nodes.
-func prepare(ctx context.Context, c *cluster.Cluster, root string) ([]string, error) {
+// importOwn puts our own images on the nodes.
+func importOwn(ctx context.Context, c *cluster.Cluster, root string) error {
 	for _, node := range c.Nodes() {
 		for _, component := range []string{"node", "scanner"} {
 			if err := c.Import(ctx, node, filepath.Join(root, "dist/images", component+".tar")); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
+	return nil
+}
+
+// prepare pushes what the rounds pull.
+func prepare(ctx context.Context, c *cluster.Cluster) ([]string, error) {
 	sleeper, err := c.Sleeper()
 	if err != nil {
 		return nil, err
