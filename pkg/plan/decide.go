@@ -110,9 +110,10 @@ type imageReasons struct{ keep, remove []Reason }
 
 var unscanned = []Reason{{Code: Unscannable, Message: "it was not scanned"}}
 
-// Candidates are the IDs of the images whose decision hangs on a scan: there is a node where nothing else keeps them.
+// Candidates are the IDs of the images whose decision hangs on a scan: there is a node where nothing else keeps them. What a person
+// chose does not hang on one.
 func Candidates(in Input) []string {
-	in.Policy.Scan = false
+	in.Policy.Scan, in.Policy.Chosen = false, nil
 	p := Decide(in)
 	var ids []string
 	for i := range p.Images {
@@ -145,7 +146,8 @@ func decideImage(in Input, img *Image, references []holder) imageReasons {
 	if len(references) > 0 {
 		keep(Referenced, "", "named by %s", enumerate(references))
 	}
-	if len(img.Digests) == 0 && !in.Policy.IncludeUnpullable {
+	chosen := slices.Contains(in.Policy.Chosen, img.ID)
+	if len(img.Digests) == 0 && !in.Policy.IncludeUnpullable && !chosen {
 		keep(NotPullable, "", "it has no repository digest, so it can probably not be pulled again")
 	}
 	switch {
@@ -158,6 +160,8 @@ func decideImage(in Input, img *Image, references []holder) imageReasons {
 		} else {
 			r.remove = []Reason{{Code: code, Message: message}}
 		}
+	case chosen:
+		r.remove = []Reason{{Code: Chosen, Message: "marked by hand, although it can probably not be pulled again"}}
 	}
 	if len(in.Policy.Select) > 0 && len(image.Matching(in.Policy.Select, img.Identity)) == 0 {
 		keep(NotSelected, "", "the selection does not name it")

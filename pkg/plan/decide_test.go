@@ -78,6 +78,14 @@ func (w *world) verdict(v *scan.Verdict) {
 	w.input.Verdicts = map[string]*scan.Verdict{w.image.ID: v}
 }
 
+// unpullable takes the repository digest away, and may have a person choose the image all the same.
+func (w *world) unpullable(chosen bool) {
+	w.image.Digests = nil
+	if chosen {
+		w.input.Policy.Chosen = []string{w.image.ID}
+	}
+}
+
 func (w *world) decide() plan.Copy {
 	w.inventory.Images = append(w.inventory.Images, w.image)
 	w.inventory.Runtime.Time = noon
@@ -145,6 +153,13 @@ func TestDecide_EachRule(t *testing.T) {
 
 		{"no repository digest", func(w *world) { w.image.Digests = nil }, "keep NotPullable"},
 		{"no repository digest, and asked for", func(w *world) { w.image.Digests = nil; w.input.Policy.IncludeUnpullable = true }, "remove Unused"},
+		{"no repository digest, and chosen by hand", func(w *world) { w.unpullable(true) }, "remove Unused"},
+		{"chosen by hand, not scanned", func(w *world) { w.unpullable(true); w.verdict(nil) }, "remove Chosen"},
+		{"chosen by hand, and vulnerable", func(w *world) { w.unpullable(true); w.verdict(vulnerable(scan.High, "1")) }, "remove Vulnerable"},
+		{"chosen by hand, and clean", func(w *world) { w.unpullable(true); w.verdict(&scan.Verdict{State: scan.Clean}) }, "keep NotVulnerable"},
+		{"chosen by hand, and something else keeps it", func(w *world) { w.unpullable(true); w.verdict(nil); w.exclude("app") }, "keep Excluded"},
+		{"chosen by hand, and in use", func(w *world) { w.unpullable(true); w.use(node.UseContainer, "running", id("a")) }, "keep InUse"},
+		{"another is chosen by hand", func(w *world) { w.unpullable(false); w.input.Policy.Chosen = []string{id("b")} }, "keep NotPullable"},
 
 		{"pulled just now", func(w *world) { w.image.PulledAt = noon.Add(-119 * time.Second) }, "keep TooRecent"},
 		{"pulled two minutes ago", func(w *world) { w.image.PulledAt = noon.Add(-2 * time.Minute) }, "remove Unused"},
@@ -315,8 +330,9 @@ func TestCandidates_AreWhatNothingButAScanDecides(t *testing.T) {
 		"has a verdict already": func(w *world) { w.input.Verdicts = map[string]*scan.Verdict{w.image.ID: {State: scan.Clean}} },
 		"is in use":             func(w *world) { w.use(node.UseContainer, "running", id("a")) },
 		"is excluded":           func(w *world) { w.exclude("app") },
+		"is chosen by hand":     func(w *world) { w.unpullable(true) },
 	}
-	want := map[string]int{"goes on one node only": 1, "has a verdict already": 1, "is in use": 0, "is excluded": 0}
+	want := map[string]int{"goes on one node only": 1, "has a verdict already": 1, "is in use": 0, "is excluded": 0, "is chosen by hand": 0}
 	for name, set := range images {
 		t.Run(name, func(t *testing.T) {
 			w := &world{image: stale()}

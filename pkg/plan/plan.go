@@ -42,6 +42,7 @@ const (
 	EndOfLife  Code = "EndOfLife"  // its distribution gets no more security fixes
 	Unused     Code = "Unused"     // nothing uses it, and no scan was asked for
 	Listed     Code = "Listed"     // the list names it
+	Chosen     Code = "Chosen"     // a person marked it although nothing else would have it go
 )
 
 // Why an image that was approved for removal is not in the plan any more, besides the reasons to keep it.
@@ -94,6 +95,9 @@ type Policy struct {
 	MinAge *time.Duration
 	// IncludeUnpullable also removes images that have no repository digest.
 	IncludeUnpullable bool
+	// Chosen are the IDs of images that a person wants gone although they can probably not be pulled again: NotPullable does not keep
+	// them, and where one has no verdict, that does not either.
+	Chosen []string
 	// Select considers only the images that one of these names; empty considers all.
 	Select []image.Pattern
 	// Listed says that there is an explicit list: only what List names goes, and only the reasons that protect a listed image

@@ -22,6 +22,8 @@ type Policy struct {
 	// OlderThanDefault is set where nobody asked for that age: then images of unknown age pass.
 	OlderThanDefault  bool `json:"olderThanDefault"`
 	IncludeUnpullable bool `json:"includeUnpullable"`
+	// Chosen are the IDs of images that a person wants gone although they can probably not be pulled again.
+	Chosen []string `json:"chosen,omitempty"`
 	// Images are the patterns that images were selected by, Exclude those that kept images in this run alone.
 	Images  []string `json:"images"`
 	Exclude []string `json:"exclude"`
@@ -34,7 +36,7 @@ func policyOf(p plan.Policy) Policy {
 	out := Policy{
 		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, Ignored: p.Ignored, EndOfLife: p.EndOfLife,
 		OlderThan: metav1.Duration{Duration: p.OlderThan()}, OlderThanDefault: p.MinAge == nil,
-		IncludeUnpullable: p.IncludeUnpullable, Images: texts(p.Select), Exclude: []string{}, Listed: p.Listed, List: texts(p.List),
+		IncludeUnpullable: p.IncludeUnpullable, Chosen: p.Chosen, Images: texts(p.Select), Exclude: []string{}, Listed: p.Listed, List: texts(p.List),
 	}
 	for _, e := range p.Exclude {
 		out.Exclude = append(out.Exclude, e.Pattern.String())
@@ -54,7 +56,7 @@ func texts(patterns []image.Pattern) []string {
 func (p *Policy) policy() (plan.Policy, error) {
 	out := plan.Policy{
 		Scan: p.Scan, Severities: p.Severities, IgnoreUnfixed: p.IgnoreUnfixed, Ignored: p.Ignored, EndOfLife: p.EndOfLife,
-		IncludeUnpullable: p.IncludeUnpullable, Listed: p.Listed,
+		IncludeUnpullable: p.IncludeUnpullable, Chosen: p.Chosen, Listed: p.Listed,
 	}
 	if !p.OlderThanDefault {
 		out.MinAge = &p.OlderThan.Duration

@@ -37,7 +37,7 @@ func (d *Document) Approved() (*plan.Plan, error) {
 			return nil, fmt.Errorf("it has the image %q twice, or that is not an image ID", img.ID)
 		}
 		ids[img.ID] = true
-		approved, err := img.approved(p.Nodes, at, removeCodes(policy))
+		approved, err := img.approved(p.Nodes, at, removeCodes(policy, img.ID))
 		if err != nil {
 			return nil, fmt.Errorf("image %s (%s): %w", approved.DisplayName(), img.ID, err)
 		}
@@ -79,15 +79,19 @@ func (img *Image) approved(nodes []plan.Node, at map[string]int, codes []plan.Co
 	return out, nil
 }
 
-// removeCodes are the only reasons for which a plan of this policy removes anything.
-func removeCodes(policy plan.Policy) []plan.Code {
-	switch {
-	case policy.Listed:
+// removeCodes are the only reasons for which a plan of this policy removes the image.
+func removeCodes(policy plan.Policy, id string) []plan.Code {
+	if policy.Listed {
 		return []plan.Code{plan.Listed}
-	case policy.Scan:
-		return []plan.Code{plan.Vulnerable, plan.EndOfLife}
 	}
-	return []plan.Code{plan.Unused}
+	codes := []plan.Code{plan.Unused}
+	if policy.Scan {
+		codes = []plan.Code{plan.Vulnerable, plan.EndOfLife}
+	}
+	if slices.Contains(policy.Chosen, id) {
+		codes = append(codes, plan.Chosen)
+	}
+	return codes
 }
 
 // contradiction says where a copy contradicts itself. codes are the reasons to remove.
@@ -103,7 +107,7 @@ func (c *Copy) contradiction(node plan.NodeState, codes []plan.Code) error {
 		return fmt.Errorf("it is to be removed, but the node is %s", node)
 	}
 	for _, r := range c.Reasons {
-		if !slices.Contains([]plan.Code{plan.Vulnerable, plan.EndOfLife, plan.Unused, plan.Listed}, r.Code) {
+		if !slices.Contains([]plan.Code{plan.Vulnerable, plan.EndOfLife, plan.Unused, plan.Listed, plan.Chosen}, r.Code) {
 			return fmt.Errorf("it is to be removed, but its reasons keep it (%s)", plan.Reason(r))
 		}
 		if !slices.Contains(codes, r.Code) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func TestApproved_HasThePolicy(t *testing.T) {
 	}
 	age := 72 * time.Hour
 	full := plan.Policy{
-		Scan: true, Severities: []scan.Severity{scan.Low}, IgnoreUnfixed: true, Ignored: []string{"CVE-2026-1"}, EndOfLife: true, MinAge: &age, IncludeUnpullable: true,
+		Scan: true, Severities: []scan.Severity{scan.Low}, IgnoreUnfixed: true, Ignored: []string{"CVE-2026-1"}, EndOfLife: true, MinAge: &age, IncludeUnpullable: true, Chosen: []string{id("c")},
 		Select: []image.Pattern{parse(image.ParsePattern, "ghcr.io/*")}, Listed: true, List: []image.Pattern{parse(image.ParseExact, "nginx"), parse(image.ParseExact, "*")},
 		Exclude: []image.Exclusion{{Pattern: parse(image.ParsePattern, "ghcr.io/base/*"), Source: "the saved plan's --exclude ghcr.io/base/*"}},
 	}
@@ -75,6 +76,21 @@ func TestApproved_HasThePolicy(t *testing.T) {
 		if !reflect.DeepEqual(got.Policy, policy) {
 			t.Errorf("%s: got\n%+v, want\n%+v", name, got.Policy, policy)
 		}
+	}
+}
+
+func TestApproved_LetsGoWhatAPersonChose(t *testing.T) {
+	p := example()
+	at := &p.Images[2]
+	p.Policy.Chosen = []string{at.ID}
+	at.Copies[0].Decision, at.Copies[0].Reasons = plan.Remove, []plan.Reason{{Code: plan.Chosen, Message: "marked by hand"}}
+	got, err := saved(t, p).Approved()
+	if err != nil || got.Removals() != p.Removals() || !slices.Equal(got.Policy.Chosen, p.Policy.Chosen) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	p.Policy.Chosen = []string{id("f")}
+	if _, err := saved(t, p).Approved(); err == nil || !strings.Contains(err.Error(), "the plan's policy does not have (Chosen") {
+		t.Errorf("an image that nobody chose: %v", err)
 	}
 }
 
