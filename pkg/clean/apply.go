@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
@@ -72,6 +73,7 @@ var errUnanswered = errors.New("the node did not answer for every image")
 func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 	r := NodeResult{State: plan.NodeDone, Outcomes: make(map[string]node.Outcome, len(w.targets))}
 	total := len(w.targets)
+	failed := 0
 	var err error
 	if total > 0 {
 		p.observe(Event{Node: name, Stage: Removing, Total: total})
@@ -79,7 +81,10 @@ func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 		wanted := func(ctx context.Context) ([]node.Wanted, error) { return p.wanted(ctx, name) }
 		r.Freed, err = p.Nodes.Remove(ctx, name, request, wanted, func(o node.Outcome) {
 			r.Outcomes[o.ID] = o
-			p.observe(Event{Node: name, Stage: Removing, Done: len(r.Outcomes), Total: total})
+			if o.State == node.Failed {
+				failed++
+			}
+			p.observe(Event{Node: name, Stage: Removing, Done: len(r.Outcomes), Total: total, Failed: failed, Last: w.told(o)})
 		})
 	}
 	// Whatever the reason: an image that the node has not said anything about is not taken for removed.
@@ -91,11 +96,24 @@ func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 	}
 	if err != nil {
 		r.State, r.Reason, r.Message = failure(err)
-		p.observe(Event{Node: name, Stage: Failed})
+		p.observe(Event{Node: name, Stage: Failed, FreedBytes: r.Freed.Bytes, Last: r.Message})
 		return r
 	}
-	p.observe(Event{Node: name, Stage: Finished, Done: total, Total: total})
+	p.observe(Event{Node: name, Stage: Finished, Done: total, Total: total, Failed: failed, FreedBytes: r.Freed.Bytes})
 	return r
+}
+
+// told says an outcome in words.
+func (w *work) told(o node.Outcome) string {
+	name := o.ID
+	if at := slices.IndexFunc(w.targets, func(t node.Target) bool { return t.ID == o.ID }); at >= 0 && len(w.targets[at].Names) > 0 {
+		name = w.targets[at].Names[0]
+	}
+	text := string(o.State) + " " + name
+	if o.Message != "" {
+		text += ": " + o.Message
+	}
+	return text
 }
 
 // wanted are the images that the node's pods name now.

@@ -70,6 +70,12 @@ type Event struct {
 	Stage Stage
 	// Done of Total images, while removing, and of Total layers, while scanning; Total images when listed.
 	Done, Total int
+	// Failed counts those of Done that could not be removed.
+	Failed int
+	// FreedBytes is known once the node has finished or failed.
+	FreedBytes int64
+	// Last says what became of the image that was dealt with last, while removing.
+	Last string
 }
 
 func (p *Pass) observe(e Event) {
