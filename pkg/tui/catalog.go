@@ -1,0 +1,295 @@
+package tui
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan"
+)
+
+// pair is an image on a node, by ID and name. It is what a mark hangs on: both outlive a change of the plan.
+type pair struct{ id, node string }
+
+// standing is what a person may do about a copy.
+type standing uint8
+
+const (
+	locked    standing = iota // it stays, and nobody can mark it
+	removable                 // the plan removes it, unless a person skips it
+	choosable                 // it stays, unless a person marks it after a warning
+)
+
+func standingOf(c *plan.Copy) standing {
+	switch first := c.Reasons[0].Code; {
+	case c.Decision == plan.Remove && first != plan.Chosen:
+		return removable
+	case c.Decision == plan.Remove, first == plan.NotPullable && len(c.Reasons) == 1:
+		return choosable
+	}
+	return locked
+}
+
+// catalog is a plan made ready to be shown: what a row, a filter and an order need of an image and what does not change while a
+// person looks at it. It is made in a command, and not changed afterwards.
+type catalog struct {
+	plan    *plan.Plan
+	entries []entry // as plan.Images
+	byID    map[string]int
+	nodes   map[string]int // places in plan.Nodes, by name
+	// standing is that of every copy, in the order of images and copies.
+	standing []standing
+	// groups are the names of the groups that entries are in, by grouping.
+	groups [groupings][]string
+	// keptInUse counts the images that stay altogether because something uses them.
+	keptInUse int
+}
+
+// entry is what a catalog knows of an image.
+type entry struct {
+	name string
+	// text has everything the image is called, why its reasons; both in lower case, for filters.
+	text, why string
+	first     int // its first copy's place in standing
+	// removable and choosable count copies.
+	removable, choosable int
+	pulled               time.Time // the youngest copy
+	counts               [severities]int
+	scanned              bool
+	group                [groupings]int // places in the catalog's groups
+}
+
+// open counts the copies that can be marked.
+func (e *entry) open() int { return e.removable + e.choosable }
+
+const severities = 5 // len(scan.Severities)
+
+// worst is the place in scan.Severities of the worst finding, past the end where there is none.
+func (e *entry) worst() int {
+	for i, n := range e.counts {
+		if n > 0 {
+			return i
+		}
+	}
+	return severities
+}
+
+func newCatalog(p *plan.Plan) *catalog {
+	c := &catalog{plan: p, entries: make([]entry, len(p.Images)), byID: make(map[string]int, len(p.Images)), nodes: make(map[string]int, len(p.Nodes))}
+	for i := range p.Nodes {
+		c.nodes[p.Nodes[i].Name] = i
+	}
+	repositories, registries := newNaming(len(p.Images)), newNaming(len(p.Images))
+	for i := range p.Images {
+		img := &p.Images[i]
+		c.byID[img.ID] = i
+		c.entries[i] = c.newEntry(img)
+		repository, registry := nameParts(c.entries[i].name)
+		repositories.add(repository)
+		registries.add(registry)
+	}
+	c.groups[byReason] = reasonGroups(p.Policy)
+	for g, names := range map[grouping]*naming{byImage: repositories, byRegistry: registries} {
+		var of []int
+		c.groups[g], of = names.sorted()
+		for i := range c.entries {
+			c.entries[i].group[g] = of[i]
+		}
+	}
+	for i := range p.Nodes {
+		c.groups[byNode] = append(c.groups[byNode], oneLine(p.Nodes[i].Name))
+	}
+	return c
+}
+
+func (c *catalog) newEntry(img *plan.Image) entry {
+	e := entry{name: oneLine(img.DisplayName()), first: len(c.standing)}
+	e.text = strings.ToLower(strings.Join(img.Names, " ") + " " + strings.Join(img.Digests, " ") + " " + img.ID)
+	inUse := false
+	var last *plan.Reason
+	for j := range img.Copies {
+		copied := &img.Copies[j]
+		s := standingOf(copied)
+		c.standing = append(c.standing, s)
+		switch s {
+		case removable:
+			e.removable++
+		case choosable:
+			e.choosable++
+		}
+		inUse = inUse || copied.Reasons[0].Code == plan.InUse
+		if copied.PulledAt.After(e.pulled) {
+			e.pulled = copied.PulledAt
+		}
+		if &copied.Reasons[0] != last { // copies share their reasons
+			last = &copied.Reasons[0]
+			for _, r := range copied.Reasons {
+				e.why += strings.ToLower(r.String()+" "+r.Message) + "\n"
+			}
+		}
+	}
+	if v := img.Verdict; v != nil && v.State != scan.Unscannable {
+		e.scanned = true
+		for i, severity := range scan.Severities {
+			e.counts[i] = v.Counts[severity]
+		}
+	}
+	if e.open() == 0 && inUse {
+		c.keptInUse++
+	}
+	e.group[byReason] = reasonGroup(img)
+	return e
+}
+
+// at is where the catalog has a pair.
+func (c *catalog) at(p pair) (target, bool) {
+	i, ok := c.byID[p.id]
+	n, known := c.nodes[p.node]
+	if !ok || !known {
+		return target{}, false
+	}
+	j := slices.IndexFunc(c.plan.Images[i].Copies, func(copied plan.Copy) bool { return copied.Node == n })
+	return target{i, j}, j >= 0
+}
+
+// target is a copy of an image, by its place in the plan.
+type target struct{ entry, copy int }
+
+func (c *catalog) pairOf(t target) pair {
+	img := &c.plan.Images[t.entry]
+	return pair{img.ID, c.plan.Nodes[img.Copies[t.copy].Node].Name}
+}
+
+// nameOf is what people know the image of a pair by.
+func (c *catalog) nameOf(p pair) string {
+	if i, ok := c.byID[p.id]; ok {
+		return c.entries[i].name
+	}
+	return p.id
+}
+
+// why is the reason that decided about a pair.
+func (c *catalog) why(p pair) string {
+	if t, ok := c.at(p); ok {
+		return oneLine(c.plan.Images[t.entry].Copies[t.copy].Reasons[0].String())
+	}
+	return "it is not there any more"
+}
+
+func (c *catalog) standingOf(t target) standing { return c.standing[c.entries[t.entry].first+t.copy] }
+
+// lockedSince are the copies that a person could have removed by an earlier catalog, and cannot by this one.
+func (c *catalog) lockedSince(earlier *catalog) []pair {
+	var all []pair
+	for i := range earlier.entries {
+		if earlier.entries[i].open() == 0 {
+			continue
+		}
+		for j := range earlier.plan.Images[i].Copies {
+			before := target{i, j}
+			if earlier.standingOf(before) == locked {
+				continue
+			}
+			p := earlier.pairOf(before)
+			if now, ok := c.at(p); !ok || c.standingOf(now) == locked {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+// naming numbers the names of groups.
+type naming struct {
+	numbers map[string]int
+	names   []string
+	of      []int
+}
+
+func newNaming(capacity int) *naming {
+	return &naming{numbers: map[string]int{}, of: make([]int, 0, capacity)}
+}
+
+func (n *naming) add(name string) {
+	number, ok := n.numbers[name]
+	if !ok {
+		number = len(n.names)
+		n.numbers[name] = number
+		n.names = append(n.names, name)
+	}
+	n.of = append(n.of, number)
+}
+
+// sorted are the names in order, and the place of each name that was added.
+func (n *naming) sorted() (names []string, of []int) {
+	names = slices.Sorted(slices.Values(n.names))
+	place := make([]int, len(names))
+	for i, name := range names {
+		place[n.numbers[name]] = i
+	}
+	for _, number := range n.of {
+		of = append(of, place[number])
+	}
+	return names, of
+}
+
+// nameParts are an image's repository and registry, for the headings of groups.
+func nameParts(name string) (repository, registry string) {
+	if image.IsID(name) {
+		return "no name", "no name"
+	}
+	repository = name
+	if at := strings.IndexByte(repository, '@'); at >= 0 {
+		repository = repository[:at]
+	}
+	if colon := strings.LastIndexByte(repository, ':'); colon > strings.LastIndexByte(repository, '/') {
+		repository = repository[:colon]
+	}
+	registry, _, found := strings.Cut(repository, "/")
+	if !found || !strings.ContainsAny(registry, ".:") && registry != "localhost" {
+		registry = "docker.io"
+	}
+	return repository, registry
+}
+
+// Groups of reasons, in the order in which they are shown.
+const (
+	groupUnused = iota
+	groupVulnerable
+	groupEndOfLife
+	groupListed
+	groupUnpullable
+	groupKept
+)
+
+func reasonGroups(policy plan.Policy) []string {
+	vulnerable := "VULNERABLE"
+	for _, severity := range slices.Backward(scan.Severities) {
+		if slices.Contains(policy.Severities, severity) {
+			vulnerable += " >= " + string(severity)
+			break
+		}
+	}
+	return []string{
+		groupUnused: "NOT RUNNING", groupVulnerable: vulnerable, groupEndOfLife: "END OF LIFE",
+		groupListed: "LISTED", groupUnpullable: "NOT PULLABLE AGAIN", groupKept: "KEPT",
+	}
+}
+
+// reasonGroup is where an image belongs: by why it goes, if it does on any node.
+func reasonGroup(img *plan.Image) int {
+	group := groupKept
+	for j := range img.Copies {
+		copied := &img.Copies[j]
+		switch standingOf(copied) {
+		case removable:
+			return cmp.Or(map[plan.Code]int{plan.Vulnerable: groupVulnerable, plan.EndOfLife: groupEndOfLife, plan.Listed: groupListed}[copied.Reasons[0].Code], groupUnused)
+		case choosable:
+			group = groupUnpullable
+		}
+	}
+	return group
+}
