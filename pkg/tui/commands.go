@@ -64,7 +64,7 @@ const (
 )
 
 func (m *model) tick() tea.Cmd {
-	return tea.Tick(tickEvery, func(time.Time) tea.Msg { return tickMsg{} })
+	return m.after(tickEvery, func(time.Time) tea.Msg { return tickMsg{} })
 }
 
 func (m *model) untilEnded() tea.Cmd {
@@ -78,7 +78,7 @@ func (m *model) untilEnded() tea.Cmd {
 // poll looks what the preview has found so far, after a while.
 func (m *model) poll(after time.Duration) tea.Cmd {
 	engine, now, before, calls := m.engine, m.options.Now, m.decided, m.calls
-	return tea.Tick(max(pollEvery, after), func(time.Time) tea.Msg {
+	return m.after(max(pollEvery, after), func(time.Time) tea.Msg {
 		if !calls.begin() {
 			return nil
 		}

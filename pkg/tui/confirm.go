@@ -5,7 +5,6 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
-	"charm.land/lipgloss/v2"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
@@ -27,6 +26,8 @@ type confirmation struct {
 
 	images, copies, nodes int
 	bytes                 int64
+	// dropped says what was marked and does not go.
+	dropped []string
 }
 
 // What keeps a person from confirming by accident.
@@ -106,6 +107,7 @@ func (m *model) rechecked(msg recheckedMsg) tea.Cmd {
 	}
 	m.state = stateConfirming
 	m.confirm = newConfirmation(msg.plan, m.options.Context, m.hidden(), m.now())
+	m.confirm.dropped = m.droppedLines(msg.plan)
 	return nil
 }
 
@@ -134,6 +136,21 @@ func onlyLess(p, approved *plan.Plan) error {
 		}
 	}
 	return nil
+}
+
+// droppedLines say what was marked and does not go: what dropped out when it was checked again, and what plans have kept since.
+func (m *model) droppedLines(p *plan.Plan) []string {
+	var all []string
+	for _, d := range p.Dropped {
+		all = append(all, oneLine(fmt.Sprintf("%s on %s: %s", d.Name, d.Node, d.Reason)))
+	}
+	c := m.marks.catalog
+	for _, at := range m.lost {
+		if t, ok := c.at(at); !ok || c.standingOf(t) == locked {
+			all = append(all, oneLine(fmt.Sprintf("%s on %s: %s", c.nameOf(at), at.node, c.why(at))))
+		}
+	}
+	return all
 }
 
 // hidden counts the images that are marked and that the filter hides.
@@ -174,7 +191,7 @@ func (m *model) typeWord(key tea.KeyPressMsg) tea.Cmd {
 		c.notice = ""
 	case len([]rune(key.Text)) > 1:
 		c.refuse("text that arrives at once does not count: type it key by key")
-	case key.Text != "" && key.Mod&^tea.ModShift == 0 && len([]rune(c.typed)) < 2*len([]rune(c.word))+8:
+	case key.Text != "" && key.Mod&(tea.ModCtrl|tea.ModAlt|tea.ModMeta|tea.ModSuper|tea.ModHyper) == 0 && len([]rune(c.typed)) < 2*len([]rune(c.word))+8:
 		c.typed, c.notice = c.typed+key.Text, ""
 	}
 	return nil
@@ -223,25 +240,28 @@ func (m *model) applied(msg appliedMsg) {
 }
 
 // question is the confirmation, as lines of text.
-func (c *confirmation) question(room int, width int) []string {
+func (c *confirmation) question(room, width int) []string {
 	lines := []string{
 		"", styleTitle.Render(fmt.Sprintf("Remove %s, %s, from %s?", plural(c.images, "image"), plural(c.copies, "copy"), plural(c.nodes, "node"))),
 		"It frees up to " + report.Size(c.bytes) + "; images share layers.",
 	}
 	if c.hidden > 0 {
-		lines = append(lines, styleAttention.Render(fmt.Sprintf("! %s of them that the filter hides.", plural(c.hidden, "image"))))
+		lines = append(lines, styleAttention.Render(fmt.Sprintf("! The filter hides %s of these from you.", plural(c.hidden, "image"))))
 	}
-	end := []string{"", "Type " + styleTitle.Render(oneLine(c.word)) + " and press Enter; esc goes back.", "", "> " + oneLine(c.typed) + lipgloss.NewStyle().Reverse(true).Render(" "), styleAttention.Render(c.notice)}
-	if room -= len(lines) + len(end); len(c.plan.Dropped) > 0 && room > 2 {
-		lines = append(lines, "", plural(len(c.plan.Dropped), "copy")+" dropped out when this was checked again:")
-		dropped := c.plan.Dropped
-		if len(dropped) > room-2 {
-			dropped = dropped[:room-3]
+	end := []string{
+		"", "Type " + styleTitle.Render(oneLine(c.word)) + " and press Enter; esc goes back.",
+		"", "> " + oneLine(c.typed) + styleCursor.Render(" "), styleAttention.Render(c.notice),
+	}
+	if room -= len(lines) + len(end); len(c.dropped) > 0 && room > 2 {
+		lines = append(lines, "", plural(len(c.dropped), "copy")+" marked before, not removed:")
+		shown := c.dropped
+		if len(shown) > room-2 {
+			shown = shown[:room-3]
 		}
-		for _, d := range dropped {
-			lines = append(lines, fit(fmt.Sprintf("  %s on %s: %s", oneLine(d.Name), oneLine(d.Node), oneLine(d.Reason.String())), width))
+		for _, d := range shown {
+			lines = append(lines, fit("  "+d, width))
 		}
-		if more := len(c.plan.Dropped) - len(dropped); more > 0 {
+		if more := len(c.dropped) - len(shown); more > 0 {
 			lines = append(lines, fmt.Sprintf("  and %d more, which the warnings name", more))
 		}
 	}

@@ -39,12 +39,12 @@ const (
 // FilterHelp is what a filter can say, for the help and for documentation.
 func FilterHelp() []KeyHelp {
 	return []KeyHelp{
-		{"nginx 1.21", "both words occur in what the image is called: tags, digests, ID"},
-		{"node:worker-1", "it is on a node whose name has this"},
-		{"why:cronjob", "a reason has this word, also by its code (why:inuse)"},
-		{"sev>=high", "its worst finding is of that severity; also >, <, <=, ="},
-		{"age>30d", "its youngest copy was pulled longer ago"},
-		{"size>100MiB", "it is larger than that"},
+		{"nginx 1.21", "words in tags, digests, ID"},
+		{"node:worker-1", "it is on such a node"},
+		{"why:cronjob", "a word, or a code, of its reasons"},
+		{"sev>=high", "its worst finding; > >= < <= ="},
+		{"age>30d", "its youngest copy was pulled before"},
+		{"size>100MiB", "its size"},
 	}
 }
 

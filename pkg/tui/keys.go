@@ -17,39 +17,40 @@ func bind(help, does string, keys ...string) key.Binding {
 	return key.NewBinding(key.WithKeys(keys...), key.WithHelp(help, does))
 }
 
+// Bindings without a help are told of by the one before them.
 var keys = keyMap{
-	Down:        bind("j, down", "down", "j", "down"),
-	Up:          bind("k, up", "up", "k", "up"),
-	PageDown:    bind("PgDn, ctrl+f", "a page down", "pgdown", "ctrl+f"),
-	PageUp:      bind("PgUp, ctrl+b", "a page up", "pgup", "ctrl+b"),
-	Top:         bind("gg, Home", "to the first row", "home"), // g waits for a second key: see update_keys.go
-	Bottom:      bind("G, End", "to the last row", "G", "end"),
-	Mark:        bind("space", "mark, or take the mark away: a row, a range, a group by its heading", "space"),
+	Down:        bind("j k", "down, up; also the arrows", "j", "down"),
+	Up:          bind("", "", "k", "up"),
+	PageDown:    bind("PgDn PgUp", "a page down, up; also ctrl+f, ctrl+b", "pgdown", "ctrl+f"),
+	PageUp:      bind("", "", "pgup", "ctrl+b"),
+	Top:         bind("gg G", "to the first row, the last", "home"), // g waits for a second key: see pressGroup
+	Bottom:      bind("", "", "G", "end"),
+	Mark:        bind("space", "mark or unmark a row, range, group", "space"),
 	Range:       bind("V", "begin a range; space marks it", "V"),
 	MarkShown:   bind("a", "mark all that is shown", "a"),
 	UnmarkShown: bind("A", "unmark all that is shown", "A"),
 	Undo:        bind("u", "undo the last marks", "u"),
 	Redo:        bind("ctrl+r", "redo them", "ctrl+r"),
-	Filter:      bind("/", "filter", "/"),
-	Clear:       bind("esc", "end the range, close the pane, clear the filter", "esc"),
-	Sort:        bind("s", "sort by the next: size, age, name, findings, nodes", "s"),
+	Filter:      bind("/", "filter; enter keeps it, esc clears", "/"),
+	Clear:       bind("esc", "end range, close pane, clear filter", "esc"),
+	Sort:        bind("s", "sort by size, age, name, vuln, nodes", "s"),
 	Reverse:     bind("S", "reverse the order", "S"),
-	Group:       bind("g then r n i x", "group by reason, node, image or registry", "g"),
-	RemoveTab:   bind("1", "what goes, or can be marked", "1"),
-	AllTab:      bind("2", "all images", "2"),
-	KeptTab:     bind("3", "what stays", "3"),
-	NodesTab:    bind("4", "nodes", "4"),
-	WarningsTab: bind("5", "warnings", "5"),
-	Detail:      bind("enter", "open or close the detail pane; on a heading: fold the group", "enter"),
+	Group:       bind("g then rnix", "by reason, node, image, registry", "g"),
+	RemoveTab:   bind("1 to 5", "goes, all, stays, nodes, warnings", "1"),
+	AllTab:      bind("", "", "2"),
+	KeptTab:     bind("", "", "3"),
+	NodesTab:    bind("", "", "4"),
+	WarningsTab: bind("", "", "5"),
+	Detail:      bind("enter", "detail pane; fold a group", "enter"),
 	Focus:       bind("tab", "scroll the pane, or the list again", "tab"),
-	Protect:     bind("x", "protect for good: a tag, a repository or a prefix", "x"),
-	Save:        bind("ctrl+s", "save the plan, for kubectl imageclean apply", "ctrl+s"),
+	Protect:     bind("x", "protect: tag, repository, prefix", "x"),
+	Save:        bind("ctrl+s", "save the plan, for apply -f", "ctrl+s"),
 	Remove:      bind("D", "remove what is marked, after asking", "D"),
-	Finished:    bind("e", "while removing: show finished nodes too, or not", "e"),
-	Suspend:     bind("ctrl+z", "suspend, unless nodes wait for this program", "ctrl+z"),
+	Finished:    bind("e", "while removing: finished nodes too", "e"),
+	Suspend:     bind("ctrl+z", "suspend, unless nodes are at work", "ctrl+z"),
 	Help:        bind("?", "this help", "?"),
-	Leave:       bind("q", "leave; while removing: finish what is in flight, then leave", "q"),
-	LeaveAtOnce: bind("ctrl+c", "leave, as q; twice: leave now, whatever is in flight", "ctrl+c"),
+	Leave:       bind("q", "leave, after what is in flight", "q"),
+	LeaveAtOnce: bind("ctrl+c", "the same; twice: leave now", "ctrl+c"),
 }
 
 // KeyHelp is what keys do, or what a word of the filter means.
@@ -59,7 +60,9 @@ type KeyHelp struct{ Keys, Does string }
 func Keys() []KeyHelp {
 	var all []KeyHelp
 	for _, b := range keys.list() {
-		all = append(all, KeyHelp{b.Help().Key, b.Help().Desc})
+		if help := b.Help(); help.Key != "" {
+			all = append(all, KeyHelp{help.Key, help.Desc})
+		}
 	}
 	return all
 }

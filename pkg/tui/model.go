@@ -33,6 +33,7 @@ type model struct {
 	board   *Board
 	options Options
 	calls   *calls
+	after   func(time.Duration, func(time.Time) tea.Msg) tea.Cmd
 
 	width, height int
 	state         state
@@ -74,6 +75,7 @@ type model struct {
 	decided    *plan.Plan
 	decidedAt  time.Time
 	refreshAt  time.Time // when to decide anew
+	lost       []pair    // what a person would have had removed, and a later plan keeps
 	staleSince time.Time // since when the cluster has not answered; zero while it does
 
 	confirm   *confirmation
@@ -118,7 +120,7 @@ type detail struct {
 func newModel(ctx context.Context, stop func(), engine Engine, board *Board, options Options) *model {
 	empty := newCatalog(&plan.Plan{})
 	m := &model{
-		ctx: ctx, stop: stop, engine: engine, board: board, options: options, calls: &calls{},
+		ctx: ctx, stop: stop, engine: engine, board: board, options: options, calls: &calls{}, after: tea.Tick,
 		next: empty, marks: newMarks(empty), tab: tabAll, collapsed: map[string]bool{}, rangeFrom: noRange, fleet: newFleet(),
 		input: textinput.New(), started: options.Now(),
 	}
@@ -126,7 +128,9 @@ func newModel(ctx context.Context, stop func(), engine Engine, board *Board, opt
 	m.input.Prompt = "/"
 	m.input.CharLimit = 500
 	m.input.KeyMap.Paste.SetEnabled(false) // terminals paste by themselves
-	m.input.SetVirtualCursor(true)
+	styles := m.input.Styles()
+	styles.Cursor.Blink = false
+	m.input.SetStyles(styles)
 	return m
 }
 

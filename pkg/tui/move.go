@@ -5,13 +5,15 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
+// everything is more rows or lines than there are.
+const everything = 1 << 30
+
 // pressMove takes the keys that move, and says whether it was one.
 func (m *model) pressMove(k tea.KeyPressMsg) bool {
 	page := max(m.listHeight()-1, 1)
 	if m.detail.focused {
 		page = max(m.paneHeight()-2, 1)
 	}
-	all := len(m.shown.rows) + m.lastTop()
 	switch {
 	case key.Matches(k, keys.Down):
 		m.move(1, 1)
@@ -22,9 +24,9 @@ func (m *model) pressMove(k tea.KeyPressMsg) bool {
 	case key.Matches(k, keys.PageUp):
 		m.move(-page, -page)
 	case key.Matches(k, keys.Top):
-		m.move(-all, -all)
+		m.move(-everything, -everything)
 	case key.Matches(k, keys.Bottom):
-		m.move(all, all)
+		m.move(everything, everything)
 	default:
 		return false
 	}
@@ -34,10 +36,12 @@ func (m *model) pressMove(k tea.KeyPressMsg) bool {
 // move moves the cursor by rows, or, where there is none, what is on screen by lines.
 func (m *model) move(rows, lines int) {
 	switch {
-	case m.state >= stateRemoving || !m.tab.listsImages():
+	case m.help || m.state >= stateRemoving || !m.tab.listsImages():
 		m.nodesTop = max(min(m.nodesTop+lines, m.lastTop()), 0)
 	case m.detail.focused:
-		m.detail.top = max(min(m.detail.top+lines, len(m.detail.lines)-m.paneHeight()+1), 0)
+		if r, ok := m.current(); ok && r.entry != heading {
+			m.detail.top = max(min(m.detail.top+lines, len(m.detailLines(int(r.entry)))-m.paneHeight()+1), 0)
+		}
 	default:
 		m.cursor = max(min(m.cursor+rows, len(m.shown.rows)-1), 0)
 		m.detail.top = 0

@@ -22,8 +22,10 @@ func (m *model) press(k tea.KeyPressMsg) tea.Cmd {
 		return m.suspend()
 	case m.state == stateConfirming:
 		return m.typeWord(k)
+	case m.help && !m.pressMove(k):
+		m.help, m.nodesTop = false, 0
+		return nil
 	case m.help:
-		m.help = false
 		return nil
 	case m.dialog != nil && !m.tooSmall():
 		return m.dialog.press(m, k)
@@ -75,9 +77,9 @@ func (m *model) suspend() tea.Cmd {
 func (m *model) pressInList(k tea.KeyPressMsg) tea.Cmd {
 	switch {
 	case key.Matches(k, keys.Help):
-		m.help = true
+		m.help, m.nodesTop = true, 0
 	case key.Matches(k, keys.RemoveTab, keys.AllTab, keys.KeptTab, keys.NodesTab, keys.WarningsTab):
-		return m.turnTo(tab(k.Code - '1'))
+		return m.turnTo(tab(k.String()[0] - '1'))
 	case key.Matches(k, keys.Filter):
 		m.filtering = true
 		m.input.CursorEnd()
@@ -178,7 +180,7 @@ func (m *model) pressGroup(k tea.KeyPressMsg) tea.Cmd {
 		m.grouping, m.collapsed, m.rangeFrom = by, map[string]bool{}, noRange
 		return m.arrange()
 	case k.String() == "g":
-		m.move(-len(m.shown.rows), -m.lastTop())
+		m.move(-everything, -everything)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -58,8 +59,8 @@ func (p *protection) press(m *model, k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	if p.chosen == "" {
-		if at := int(k.Code - '1'); len(k.Text) == 1 && at >= 0 && at < len(p.offers) {
-			p.chosen = p.offers[at].pattern
+		if number, err := strconv.Atoi(k.Text); err == nil && number >= 1 && number <= len(p.offers) {
+			p.chosen = p.offers[number-1].pattern
 			return nil
 		}
 		m.dialog = nil

@@ -24,7 +24,11 @@ func fit(text string, width int) string {
 // fitName is fit for names of images, whose end tells them apart.
 func fitName(text string, width int) string {
 	if over := cells(text) - width; over > 0 && width > 1 {
-		text = ansi.TruncateLeft(text, over+1, "…")
+		cut := ansi.TruncateLeft(text, over+1, "…")
+		if cells(cut) > width { // half of a wide character is left standing
+			cut = ansi.TruncateLeft(text, over+2, "…")
+		}
+		text = cut
 	}
 	return fit(text, width)
 }

@@ -157,6 +157,7 @@ func (m *model) refreshed(msg refreshedMsg) tea.Cmd {
 	}
 	m.staleSince = time.Time{}
 	if lost := m.marks.wouldRemove(msg.locked, m.next); len(lost) > 0 {
+		m.lost = append(m.lost, lost...)
 		for _, p := range lost {
 			m.warn(fmt.Sprintf("stays now, and was marked before: %s on %s: %s", m.next.nameOf(p), p.node, msg.catalog.why(p)))
 		}

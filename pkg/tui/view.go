@@ -43,7 +43,8 @@ func (m *model) screen() []string {
 	lines := []string{m.title()}
 	switch {
 	case m.help:
-		lines = append(lines, m.helpLines()...)
+		lines = append(lines, "")
+		lines = append(lines, m.plainWindow(m.height-linesBelow-len(lines))...)
 	case m.state == stateConfirming:
 		lines = append(lines, m.confirm.question(m.height-linesBelow-1, m.width)...)
 	case m.state == stateLoading:
@@ -130,7 +131,11 @@ func (m *model) totalsLine() string {
 	if m.width < 100 {
 		rest = fmt.Sprintf("SKIP %d  KEEP %d", t.skipped, keep)
 	}
-	return styleTitle.Render(fit(removal+" | frees <="+report.Size(t.bytes)+"   "+rest, m.width))
+	frees := " | frees <=" + report.Size(t.bytes)
+	if m.width < 80 {
+		frees = " <=" + report.Size(t.bytes)
+	}
+	return styleTitle.Render(fit(removal+frees+"  "+rest, m.width))
 }
 
 func (m *model) tabsLine() string {
@@ -138,7 +143,11 @@ func (m *model) tabsLine() string {
 	copy(counts[:], m.shown.images[:])
 	var parts []string
 	for t := range tabs {
-		text := fmt.Sprintf("%d %s(%d)", t+1, t, counts[t])
+		name := t.String()
+		if m.width < 80 && t == tabWarnings {
+			name = "Warn"
+		}
+		text := fmt.Sprintf("%d %s(%d)", t+1, name, counts[t])
 		if t == m.tab {
 			text = "[" + text + "]"
 		} else {
@@ -183,7 +192,7 @@ func (m *model) keysLine() string {
 	last := "? help"
 	switch {
 	case m.help:
-		return "any key goes back"
+		return "j k scroll   any other key goes back"
 	case m.state == stateConfirming:
 		return "esc back"
 	case m.state == stateLoading:
@@ -208,22 +217,24 @@ func (m *model) keysLine() string {
 	return line + " " + last
 }
 
-// helpLines are all keys, in as many columns as there is room for.
-func (m *model) helpLines() []string {
-	room := m.height - linesBelow - 1
-	all := append(Keys(), KeyHelp{}, KeyHelp{"filter", "all words and terms have to hold"})
+// helpLines are all keys and the words of the filter, side by side where there is room.
+func (m *model) helpLines() lines {
+	all := append(Keys(), KeyHelp{}, KeyHelp{"FILTER", "all that is given has to hold"})
 	all = append(all, FilterHelp()...)
-	columns := (len(all) + room - 1) / room
-	width := m.width / columns
-	if columns > 1 && width < 38 { // the rest does not fit; docs/tui.md has all
-		columns = max(m.width/38, 1)
-		width = m.width / columns
+	half, width := len(all), m.width
+	if m.width >= 100 {
+		half, width = (len(all)+1)/2, m.width/2
 	}
-	lines := make([]string, min(room, len(all)))
-	for i, h := range all {
-		if i/len(lines) < columns {
-			lines[i%len(lines)] += fit(fit(h.Keys, 15)+" "+h.Does, width-1) + " "
+	entry := func(i int) string {
+		if i >= len(all) {
+			return ""
 		}
+		return fit(" "+fit(all[i].Keys, 13)+" "+all[i].Does, width-1) + " "
 	}
-	return lines
+	return lines{half, func(i int) string {
+		if half == len(all) {
+			return entry(i)
+		}
+		return entry(i) + entry(half+i)
+	}}
 }

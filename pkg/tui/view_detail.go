@@ -85,12 +85,14 @@ func (m *model) detailLines(i int) []string {
 	}
 	m.addNodes(i)
 	if img.Verdict != nil {
+		label := "findings"
 		for _, f := range img.Verdict.Findings {
 			fixed := "not fixed"
 			if f.Fixed != "" {
 				fixed = "fixed in " + f.Fixed
 			}
-			m.add("", fmt.Sprintf("%-8s %s %s %s, %s", f.Severity, f.ID, f.Package, f.Installed, fixed))
+			m.add(label, fmt.Sprintf("%s %s %s %s, %s", f.Severity, f.ID, f.Package, f.Installed, fixed))
+			label = ""
 		}
 	}
 	return m.detail.lines
@@ -100,8 +102,7 @@ const detailLabel = 10
 
 // add adds a text to the pane, as many lines as it takes.
 func (m *model) add(label, text string) {
-	wrapped := ansi.Hardwrap(ansi.Wordwrap(oneLine(text), m.width-detailLabel-2, " /,"), m.width-detailLabel-2, false)
-	for i, line := range strings.Split(wrapped, "\n") {
+	for i, line := range strings.Split(ansi.Wrap(oneLine(text), m.width-detailLabel-2, ""), "\n") {
 		if i > 0 {
 			label = ""
 		}

@@ -50,7 +50,10 @@ func (m *model) panelHeight() int {
 
 // listHeight is how many rows are on screen.
 func (m *model) listHeight() int {
-	if m.state >= stateRemoving {
+	switch {
+	case m.help:
+		return m.height - linesBelow - 2
+	case m.state >= stateRemoving:
 		return m.height - linesBelow - removalHeadLines - 1
 	}
 	return m.height - linesAbove - linesBelow - m.panelHeight()
@@ -97,12 +100,16 @@ func (m *model) filterWords() string {
 }
 
 func (m *model) columns(l layout) string {
+	vuln := "VULN C/H/M/L"
+	if l.findings < len(vuln) {
+		vuln = "VULN"
+	}
 	cells := []string{strings.Repeat(" ", rowStart-1) + fit("IMAGE", l.name)}
 	for _, c := range []struct {
 		head  string
 		width int
 		left  bool
-	}{{"NODES", l.nodes, false}, {"SIZE", l.size, false}, {"AGE", l.age, false}, {"VULN C/H/M/L", l.findings, true}, {"WHY", l.why, true}} {
+	}{{"NODES", l.nodes, false}, {"SIZE", l.size, false}, {"AGE", l.age, false}, {vuln, l.findings, true}, {"WHY", l.why, true}} {
 		switch {
 		case c.width == 0:
 		case c.left:
@@ -196,6 +203,9 @@ func (m *model) imageCells(r row, l layout) (mark, string) {
 // findingsWords counts findings, the worst first, as far as there is room; "?" where nothing is known, "-" where there are none.
 func findingsWords(v *scan.Verdict, width int) string {
 	if v == nil || v.State == scan.Unscannable {
+		if width < len("? unscanned") {
+			return "?"
+		}
 		return "? unscanned"
 	}
 	text := ""
@@ -227,7 +237,11 @@ func (m *model) whyWords(r row, mk mark) string {
 	case reason.Code == plan.NotPullable && mk == markOn:
 		return "by you: no repull"
 	}
-	return shortReason(reason)
+	words := shortReason(reason)
+	if e := &m.shown.catalog.entries[r.entry]; r.copy == allCopies && e.open() > 0 && e.open() < len(m.shown.catalog.plan.Images[r.entry].Copies) {
+		words += fmt.Sprintf("; %d of %d can go", e.open(), len(m.shown.catalog.plan.Images[r.entry].Copies))
+	}
+	return words
 }
 
 // shortReason says a reason briefly.

@@ -20,6 +20,8 @@ type lines struct {
 // plainLines are the lines below the head of what has no cursor.
 func (m *model) plainLines() lines {
 	switch {
+	case m.help:
+		return m.helpLines()
 	case m.state >= stateRemoving:
 		return m.removalLines()
 	case m.tab == tabWarnings:
@@ -47,7 +49,7 @@ func (m *model) plainWindow(height int) []string {
 
 // nodeColumns are how wide the columns of nodes are.
 func (m *model) nodeColumns() (name int, others []int) {
-	others = []int{9, 7, 7, 10}
+	others = []int{8, 7, 7, 8}
 	return max(m.width/4, 16), others
 }
 
