@@ -51,8 +51,8 @@ type catalog struct {
 // entry is what a catalog knows of an image.
 type entry struct {
 	name string
-	// text has everything the image is called, why its reasons; both in lower case, for filters.
-	text, why string
+	// text has the image's names, hex its digests and ID without their algorithm, why its reasons; all in lower case, for filters.
+	text, hex, why string
 	first     int // its first copy's place in standing
 	// removable and choosable count copies.
 	removable, choosable int
@@ -61,6 +61,8 @@ type entry struct {
 	scanned              bool
 	group                [groupings]int // places in the catalog's groups
 }
+
+const digestPrefix = "sha256:"
 
 // open counts the copies that can be marked.
 func (e *entry) open() int { return e.removable + e.choosable }
@@ -107,7 +109,14 @@ func newCatalog(p *plan.Plan) *catalog {
 
 func (c *catalog) newEntry(img *plan.Image) entry {
 	e := entry{name: oneLine(img.DisplayName()), first: len(c.standing)}
-	e.text = strings.ToLower(strings.Join(img.Names, " ") + " " + strings.Join(img.Digests, " ") + " " + img.ID)
+	e.text, e.hex = strings.ToLower(strings.Join(img.Names, " ")), strings.TrimPrefix(img.ID, digestPrefix)
+	for _, d := range img.Digests {
+		repository, digest, _ := strings.Cut(d, "@")
+		if repository = strings.ToLower(repository); !strings.Contains(e.text, repository) {
+			e.text += " " + repository
+		}
+		e.hex += " " + strings.TrimPrefix(digest, digestPrefix)
+	}
 	inUse := false
 	var last *plan.Reason
 	for j := range img.Copies {

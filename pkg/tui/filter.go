@@ -16,9 +16,9 @@ import (
 
 // filter says which images are shown: those that everything in it holds for. The zero filter shows all.
 type filter struct {
-	// words, nodes and whys are in lower case.
-	words, nodes, whys []string
-	bounds             []bound
+	// words are looked for in names, digests in digests and IDs, nodes in the names of nodes, whys in reasons. All are in lower case.
+	words, digests, nodes, whys []string
+	bounds                      []bound
 }
 
 // bound is a comparison with a figure of an image.
@@ -39,11 +39,11 @@ const (
 // FilterHelp is what a filter can say, for the help and for documentation.
 func FilterHelp() []KeyHelp {
 	return []KeyHelp{
-		{"nginx 1.21", "words in tags, digests, ID"},
+		{"nginx 1.21", "words of tags; digits of digests"},
 		{"node:worker-1", "it is on such a node"},
 		{"why:cronjob", "a word, or a code, of its reasons"},
 		{"sev>=high", "its worst finding; > >= < <= ="},
-		{"age>30d", "its youngest copy was pulled before"},
+		{"age>30d", "its youngest copy was pulled so"},
 		{"size>100MiB", "its size"},
 	}
 }
@@ -66,12 +66,26 @@ func parseFilter(text string) (filter, error) {
 			if ok {
 				f.bounds = append(f.bounds, b)
 			} else {
-				f.words = append(f.words, term)
+				f.addWord(term)
 			}
 		}
 	}
 	return f, nil
 }
+
+// addWord tells names from digests. Few digits are no digest: some are in nearly every one.
+func (f *filter) addWord(term string) {
+	for word := range strings.SplitSeq(term, "@") {
+		digits, prefixed := strings.CutPrefix(word, digestPrefix)
+		if hex := strings.Trim(digits, "0123456789abcdef") == ""; hex && (prefixed || len(digits) >= fewDigits) {
+			f.digests = append(f.digests, digits)
+		} else {
+			f.words = append(f.words, word)
+		}
+	}
+}
+
+const fewDigits = 8
 
 // parseBound reads "size>100mib". A term that compares nothing is a word, and no bound.
 func parseBound(term string) (b bound, ok bool, err error) {
@@ -171,6 +185,11 @@ func (m *matcher) matchesImage(i int) bool {
 	e := &m.catalog.entries[i]
 	for _, word := range m.words {
 		if !strings.Contains(e.text, word) {
+			return false
+		}
+	}
+	for _, digits := range m.digests {
+		if !strings.Contains(e.hex, digits) && !strings.Contains(e.text, digits) {
 			return false
 		}
 	}

@@ -13,13 +13,16 @@ func TestFilter_ShowsWhatAllOfItHoldsFor(t *testing.T) {
 	)
 	all := []string{nginx, postgres, web14, web15, worker, tools, pause}
 	for text, want := range map[string][]string{
-		"":                       all,
-		"  ":                     all,
-		"web":                    {web14, web15},
-		"WEB v1.5":               {web15},
-		"web nginx":              {},
-		imageID(6):               {tools},
-		imageID(1001):            {postgres}, // a digest
+		"":            all,
+		"  ":          all,
+		"web":         {web14, web15},
+		"WEB v1.5":    {web15},
+		"web nginx":   {},
+		imageID(6):    {tools},
+		imageID(1001): {postgres}, // a digest
+		"docker.io/library/postgres@" + imageID(1001): {postgres},
+		imageID(1001)[7:]:        {postgres},
+		imageID(1001)[66:]:       {}, // 003e9: too few digits to be a digest
 		"node:worker-4":          {nginx, web14, web15, pause},
 		"node:WORKER-5 acme":     {web14, web15},
 		"node:worker-4 node:-5":  {},

@@ -293,3 +293,21 @@ func TestView_MarksAreNotByColourAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestView_HelpFitsInTwoColumns(t *testing.T) {
+	d := reviewing(t, &recorder{decided: sample()})
+	d.press("?")
+	for at := range 30 {
+		if d.shows("…") {
+			t.Fatalf("something is cut off:\n%s", d.view())
+		}
+		if at == 0 && !d.shows("size>100MiB") {
+			t.Errorf("the filter is not explained:\n%s", d.view())
+		}
+		d.press("j")
+	}
+	d.press("x")
+	if d.help || d.dialog != nil {
+		t.Error("a key has not just closed the help")
+	}
+}
