@@ -43,7 +43,7 @@ func FilterHelp() []KeyHelp {
 		{"node:worker-1", "it is on such a node"},
 		{"why:cronjob", "a word, or a code, of its reasons"},
 		{"sev>=high", "its worst finding; > >= < <= ="},
-		{"age>30d", "its youngest copy was pulled so"},
+		{"age>30d", "every copy was pulled before that"},
 		{"size>100MiB", "its size"},
 	}
 }

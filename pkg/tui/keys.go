@@ -33,7 +33,7 @@ var keys = keyMap{
 	Redo:        bind("ctrl+r", "redo them", "ctrl+r"),
 	Filter:      bind("/", "filter; enter keeps it, esc clears", "/"),
 	Clear:       bind("esc", "ends range, pane, filter", "esc"),
-	Sort:        bind("s", "by size, age, name, vuln, nodes", "s"),
+	Sort:        bind("s", "sort: size, age, name, vuln, nodes", "s"),
 	Reverse:     bind("S", "reverse the order", "S"),
 	Group:       bind("g then rnix", "by reason, node, image, registry", "g"),
 	RemoveTab:   bind("1 to 5", "goes, all, stays, nodes, warnings", "1"),

@@ -43,6 +43,9 @@ func TestModel_LocksWhatThePlanKeeps(t *testing.T) {
 			t.Errorf("%s is marked %s:\n%s", name, d.markAt(), d.view())
 		}
 		d.press("a")
+		if !d.shows("nothing there can be marked") {
+			t.Errorf("marking all, when all that can be is, says:\n%s", d.view())
+		}
 		if got := removals(d.marks.approved()); !slices.Equal(keysOf(got), keysOf(removals(sample()))) {
 			t.Errorf("marking all has approved %v", keysOf(got))
 		}

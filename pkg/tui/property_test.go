@@ -102,6 +102,9 @@ func randomSession(t *testing.T, random *rand.Rand, seed int) (applied, dropped 
 				if !o.confirmed {
 					t.Errorf("seed %d: removed without the word", seed)
 				}
+				if last := e.answered[len(e.answered)-1]; e.applied[0] != last {
+					t.Errorf("seed %d: removed another plan than was checked last", seed)
+				}
 				checkApplied(t, seed, e.applied[0], confirmed, shown)
 				return 1, len(e.applied[0].Dropped)
 			}
@@ -173,8 +176,10 @@ func randomEvents(random *rand.Rand, d *driver) []event {
 	switch n := random.IntN(20); {
 	case asking && n < 6:
 		return append(word(gap[random.IntN(len(gap))]), event{keyPress("enter"), after})
-	case asking && n < 8:
-		return append(word(350*time.Millisecond), event{keyPress("enter"), 20 * time.Second})
+	case asking && n < 12 && d.confirm.typed == "prod-eu-1":
+		return []event{{keyPress("enter"), 20 * time.Second}}
+	case asking && n < 10:
+		return word(350 * time.Millisecond)
 	case n < 9:
 		return []event{{tea.PasteMsg{Content: []string{"prod-eu-1", "prod-eu-1\n", "yes", "D"}[random.IntN(4)]}, after}, {keyPress("enter"), after}}
 	case n < 10:
