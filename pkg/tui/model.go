@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"charm.land/bubbles/v2/textinput"
@@ -173,12 +174,9 @@ const messageTime = 8 * time.Second
 // warn keeps a message for the tab of warnings.
 func (m *model) warn(text string) {
 	text = oneLine(text)
-	for _, known := range m.warnings {
-		if known == text {
-			return
-		}
+	if !slices.Contains(m.warnings, text) {
+		m.warnings = append(m.warnings, text)
 	}
-	m.warnings = append(m.warnings, text)
 }
 
 // current is the row under the cursor.

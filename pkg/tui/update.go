@@ -48,7 +48,7 @@ func (m *model) returned(msg tea.Msg) tea.Cmd {
 	case appliedMsg:
 		m.applied(msg)
 	case protectedMsg:
-		cmd = m.protected(msg)
+		m.protected(msg)
 	case savedMsg:
 		m.saved(msg)
 	case nearMsg:
@@ -166,15 +166,14 @@ func (m *model) refreshed(msg refreshedMsg) tea.Cmd {
 	return m.decide(msg.catalog)
 }
 
-func (m *model) protected(msg protectedMsg) tea.Cmd {
+func (m *model) protected(msg protectedMsg) {
 	if msg.err != nil {
 		m.warn("protecting " + msg.pattern + ": " + msg.err.Error())
 		m.complain("protecting " + msg.pattern + ": " + msg.err.Error())
-		return nil
+		return
 	}
 	m.say("protected " + msg.pattern + ": written to " + msg.where)
 	m.queue = append(m.queue, m.refresh())
-	return nil
 }
 
 func (m *model) saved(msg savedMsg) {

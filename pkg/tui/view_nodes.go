@@ -55,15 +55,11 @@ func (m *model) nodeColumns() (name int, others []int) {
 
 func (m *model) nodeRow(sign, node string, cells []string, last string) string {
 	name, widths := m.nodeColumns()
-	line := sign + " " + fit(node, name)
-	for i, width := range widths {
-		if i == 0 {
-			line += " " + fit(cells[i], width)
-		} else {
-			line += " " + fitRight(cells[i], width)
-		}
+	parts := []string{sign, fit(node, name), fit(cells[0], widths[0])}
+	for i, width := range widths[1:] {
+		parts = append(parts, fitRight(cells[i+1], width))
 	}
-	return line + "  " + last
+	return strings.Join(parts, " ") + "  " + last
 }
 
 func (m *model) plainHead() string {
