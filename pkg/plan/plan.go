@@ -105,8 +105,6 @@ type Policy struct {
 	Listed bool
 	// List has the entries of that list (image.ParseExact).
 	List []image.Pattern
-	// Chosen are the IDs of images that a person marked although they can probably not be pulled again.
-	Chosen []string
 	// Exclude are the exclusions of this policy alone, besides the system list and the cluster's.
 	Exclude []image.Exclusion
 }
