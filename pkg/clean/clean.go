@@ -48,6 +48,8 @@ type Pass struct {
 	Parallelism int
 	// Observe, when set, is told how the nodes come along. It may be called from several goroutines.
 	Observe func(Event)
+
+	known known
 }
 
 // Stage is what a node is busy with.
@@ -119,6 +121,7 @@ func (p *Pass) Gather(ctx context.Context, nodes []plan.Node, scanned func(plan.
 	if err != nil {
 		return nil, err
 	}
+	p.known.begin(exclusions, nodes)
 	asked := time.Now()
 	in, err := p.Look(ctx, nodes)
 	if err != nil {
@@ -139,6 +142,7 @@ func (p *Pass) Gather(ctx context.Context, nodes []plan.Node, scanned func(plan.
 			return nil, err
 		}
 	}
+	p.known.end(in)
 	return in, nil
 }
 
@@ -157,6 +161,8 @@ func (p *Pass) Look(ctx context.Context, nodes []plan.Node) (*plan.Input, error)
 		var err error
 		if users, err = p.users(ctx); err != nil {
 			cancel(err)
+		} else {
+			p.known.listUsers(users)
 		}
 		listed <- err
 	}()
@@ -198,12 +204,14 @@ func (p *Pass) inventories(ctx context.Context, nodes []plan.Node) []plan.NodeIn
 		inv, err := p.Nodes.Inventory(ctx, name)
 		if err != nil {
 			all[i].State, all[i].Reason, all[i].Message = failure(err)
+			p.known.list(i, all[i])
 			if ctx.Err() == nil {
 				p.observe(Event{Node: name, Stage: Failed})
 			}
 			return
 		}
 		all[i].Inventory = inv
+		p.known.list(i, all[i])
 		p.observe(Event{Node: name, Stage: Listed, Total: len(inv.Images)})
 	})
 	return all

@@ -95,6 +95,16 @@ func (s *Scan) unknown(ids []string) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return s.verdicts[id] != nil })
 }
 
+// soFar are the verdicts that there are, by image ID.
+func (s *Scan) soFar() map[string]*scan.Verdict {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.verdicts)
+}
+
 // uncached tells, once, that the cache does not take what was found.
 func (s *Scan) uncached(err error) {
 	if err != nil && s.Warn != nil {
