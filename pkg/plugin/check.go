@@ -78,8 +78,8 @@ func (o *checkOptions) Run(ctx context.Context) (err error) {
 		return err
 	}
 	c := &checker{
-		session: &session{sessionOptions: o.sessionOptions, client: client, progress: newProgress(o.ErrOut, o.quiet), run: o.newRun()},
-		config:  config, pre: o.pre,
+		session: &session{sessionOptions: o.sessionOptions, config: config, client: client, progress: newProgress(o.ErrOut, o.quiet, o.plain), run: o.newRun()},
+		pre:     o.pre,
 	}
 	defer c.progress.stop()
 	if err := c.all(timed); err != nil {

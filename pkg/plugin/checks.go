@@ -12,7 +12,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/imageclean/kubectl-imageclean/docs"
@@ -25,7 +24,6 @@ import (
 // checker makes the checks, one after the other, and notes what each finds.
 type checker struct {
 	*session
-	config   *rest.Config
 	pre      bool
 	findings []report.Finding
 	// candidates are the nodes that a run would work on.
@@ -175,7 +173,7 @@ func (c *checker) admission(ctx context.Context) {
 	podToo := err == nil && len(lacks) == 0
 	var warnings []string
 	for _, n := range tried {
-		said, err := nodeexec.TryOut(ctx, c.fleetConfig(c.config, false), n, false, podToo)
+		said, err := nodeexec.TryOut(ctx, c.fleetConfig(false), n, false, podToo)
 		if err != nil {
 			c.add(check, report.CheckFailed, err.Error(), "")
 			return
@@ -184,7 +182,7 @@ func (c *checker) admission(ctx context.Context) {
 	}
 	c.judgeAdmission(check, ns, podToo, slices.Compact(warnings))
 	// The scanner may do more than the others: a cluster may have those and not this one.
-	if _, err := nodeexec.TryOut(ctx, c.fleetConfig(c.config, false), tried[0], true, podToo); err != nil {
+	if _, err := nodeexec.TryOut(ctx, c.fleetConfig(false), tried[0], true, podToo); err != nil {
 		c.add(check, report.CheckWarning, "layers cannot be scanned: "+err.Error(), "--no-scan does without")
 	}
 }
@@ -242,7 +240,7 @@ func (c *checker) reach(ctx context.Context, nodes []nodeexec.Node, results []re
 	if len(nodes) == 0 {
 		return nil
 	}
-	if c.fleet, err = nodeexec.NewFleet(ctx, c.fleetConfig(c.config, false), nodes); err != nil {
+	if c.fleet, err = nodeexec.NewFleet(ctx, c.fleetConfig(false), nodes); err != nil {
 		return err
 	}
 	defer c.close(ctx, &err)

@@ -97,7 +97,7 @@ func TestConfirm_EndsWithItsContext(t *testing.T) {
 
 func TestProgress_PrintsALineForEachStepWhereThereIsNoTerminal(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out, false)
+	p := newProgress(&out, false, false)
 	p.say("node %s is skipped", "n\x1b[31m3")
 	p.observe(clean.Event{Node: "n1", Stage: clean.Listing})
 	p.waiting("n1", "waiting for its pod")
@@ -116,7 +116,7 @@ func TestProgress_PrintsALineForEachStepWhereThereIsNoTerminal(t *testing.T) {
 
 func TestProgress_IsSilentWhenAskedToBe(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out, true)
+	p := newProgress(&out, true, false)
 	p.say("x")
 	p.waiting("n1", "x")
 	p.observe(clean.Event{Node: "n1", Stage: clean.Listed})
@@ -145,7 +145,7 @@ func TestCommands_HaveHelpWithExamples(t *testing.T) {
 
 func TestProgress_ShowsNodesAtWorkFirstAndCountsTheRestOnATerminal(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out, false)
+	p := newProgress(&out, false, false)
 	p.terminal = &terminal{fd: -1} // of unknown size: 80 columns
 	for i := range 14 {
 		node := fmt.Sprintf("n%d", i)

@@ -15,7 +15,22 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
-// progress shows how the nodes come along: on a terminal a line a node that changes in place, elsewhere a plain line for
+// display is where a command shows how it comes along.
+type display interface {
+	// observe takes an event of the pass, waiting what a node's pod is waiting for. Both may be called from several goroutines.
+	observe(e clean.Event)
+	waiting(node, message string)
+	// download takes how far the download of the database is, in bytes.
+	download(done, total int64)
+	// warn tells of what is no failure, say of what is good to know.
+	warn(message string)
+	say(format string, args ...any)
+	// clear makes room for something else; what comes next is shown again. stop ends the display. It may be called twice.
+	clear()
+	stop()
+}
+
+// progress is a display on stderr: on a terminal a line a node that changes in place, elsewhere a plain line for
 // every step.
 type progress struct {
 	out      io.Writer
@@ -40,16 +55,15 @@ const (
 	mostLines = 10
 )
 
-func newProgress(out io.Writer, quiet bool) *progress {
+func newProgress(out io.Writer, quiet, plain bool) *progress {
 	p := &progress{out: out, quiet: quiet, status: map[string]clean.Event{}, wait: map[string]string{}, ended: make(chan struct{})}
-	if file, ok := out.(interface{ Fd() uintptr }); ok && !quiet && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
+	if file, ok := out.(interface{ Fd() uintptr }); ok && !quiet && !plain && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
 		p.terminal = &terminal{fd: int(file.Fd())}
 		p.done.Go(p.animate)
 	}
 	return p
 }
 
-// observe takes an event of the pass.
 func (p *progress) observe(e clean.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,7 +80,6 @@ func (p *progress) observe(e clean.Event) {
 	}
 }
 
-// waiting takes what a node's pod is waiting for.
 func (p *progress) waiting(node, message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +93,6 @@ func (p *progress) waiting(node, message string) {
 // downloaded is what stands in a node's place while the database is pulled.
 const downloaded = "vulnerability database"
 
-// download shows how the download of the database comes along, in bytes.
 func (p *progress) download(done, total int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +119,7 @@ func bar(done, total int64) string {
 	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", width-filled) + "]"
 }
 
-// warn tells of what is no failure. It is said also when progress is not.
+// warn also says what it is told when progress is not to be shown.
 func (p *progress) warn(message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +140,6 @@ func (p *progress) say(format string, args ...any) {
 	p.dirty = true
 }
 
-// clear takes the nodes off the terminal, so that something else can be printed; what comes next draws them again.
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +148,6 @@ func (p *progress) clear() {
 	p.dirty = false
 }
 
-// stop ends the display. It may be called twice.
 func (p *progress) stop() {
 	p.mu.Lock()
 	select {

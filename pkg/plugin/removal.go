@@ -43,8 +43,8 @@ type removal struct {
 	*sessionOptions
 	genericiooptions.IOStreams
 	dryRun, yes bool
-	// interactive is set when a person at a terminal can be asked.
-	interactive bool
+	// interactive is set when a person at a terminal can be asked, screen when that is done by the interactive screen.
+	interactive, screen bool
 	format      report.Format
 	// policy has the exclusions of --exclude; each command adds what it is told.
 	policy plan.Policy
@@ -87,6 +87,9 @@ func preview(ctx context.Context, s *session, pass *clean.Pass) (*plan.Plan, err
 
 // run is one pass: plan, approval, removal.
 func (o *removal) run(ctx context.Context, decide planner) (err error) {
+	if o.screen {
+		return o.runScreen(ctx)
+	}
 	timed, cancel := o.timed(ctx)
 	defer cancel()
 	s, err := o.open(timed, o.ErrOut, o.yes || o.policy.Scan)
@@ -120,8 +123,12 @@ func (o *removal) run(ctx context.Context, decide planner) (err error) {
 	}
 	result := pass.Apply(timed, planned)
 	s.progress.stop()
-	// What was done is reported also when the run was interrupted.
-	d := report.Report(s.finish(ctx), result)
+	return o.report(s.finish(ctx), result)
+}
+
+// report prints what was done, also when the run was interrupted.
+func (o *removal) report(run clean.Run, result *clean.Result) error {
+	d := report.Report(run, result)
 	if err := report.Print(o.Out, d, o.format); err != nil {
 		return err
 	}
@@ -152,20 +159,16 @@ func (o *removal) approve(ctx context.Context, s *session, planned *plan.Plan) (
 	if o.yes && d.Summary.Remove > 0 {
 		return true, nil
 	}
-	if err := report.Print(o.Out, d, o.format); err != nil {
+	if err := o.present(d); err != nil {
 		return false, err
 	}
-	o.warn(d)
-	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay%s\n",
-		plural(d.Summary.Remove, "image"), d.Shown(), report.Size(d.Summary.ReclaimableBytes), d.Shown()-d.Summary.Remove, unscannable(d))
 	switch {
+	case d.Summary.Remove == 0:
+		return false, outcomeErr(d.Outcome)
 	case d.Outcome != clean.Planned:
-		if d.Summary.Remove == 0 || o.dryRun {
+		if o.dryRun {
 			return false, outcomeErr(d.Outcome)
 		}
-	case d.Summary.Remove == 0:
-		fmt.Fprintln(o.ErrOut, "nothing to do")
-		return false, nil
 	case o.dryRun && o.exitCode != 0:
 		return false, &candidatesError{code: o.exitCode}
 	case o.dryRun:
@@ -185,16 +188,36 @@ func (o *removal) approve(ctx context.Context, s *session, planned *plan.Plan) (
 	return ok, err
 }
 
+// present prints a plan and what it comes to.
+func (o *removal) present(d *report.Document) error {
+	if err := report.Print(o.Out, d, o.format); err != nil {
+		return err
+	}
+	o.warn(d)
+	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay%s\n",
+		plural(d.Summary.Remove, "image"), d.Shown(), report.Size(d.Summary.ReclaimableBytes), d.Shown()-d.Summary.Remove, unscannable(d))
+	if d.Summary.Remove == 0 && d.Outcome == clean.Planned {
+		fmt.Fprintln(o.ErrOut, "nothing to do")
+	}
+	return nil
+}
+
 // save writes the plan to the file of --save-plan.
 func (o *removal) save(d *report.Document) error {
 	if o.savePlan == "" {
 		return nil
 	}
-	err := writeWhole(o.savePlan, func(w io.Writer) error { return report.Print(w, d, report.JSON) })
-	if err != nil {
-		return fmt.Errorf("saving the plan, nothing was removed: %w", err)
+	if err := writePlan(o.savePlan, d); err != nil {
+		return err
 	}
 	o.say("the plan is saved: kubectl imageclean apply -f %s", o.savePlan)
+	return nil
+}
+
+func writePlan(path string, d *report.Document) error {
+	if err := writeWhole(path, func(w io.Writer) error { return report.Print(w, d, report.JSON) }); err != nil {
+		return fmt.Errorf("saving the plan, nothing was removed: %w", err)
+	}
 	return nil
 }
 

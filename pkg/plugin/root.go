@@ -150,6 +150,7 @@ func exitCode(ctx context.Context, err error) int {
 	var outcome *outcomeError
 	var cleanup *cleanupError
 	var candidates *candidatesError
+	var interrupted *interruptedError
 	switch {
 	case err == nil:
 		return exitDone
@@ -159,9 +160,11 @@ func exitCode(ctx context.Context, err error) int {
 		return exitPartial
 	case errors.As(err, &cleanup):
 		return exitError
+	case errors.As(err, &interrupted), errors.As(err, &outcome) && outcome.outcome == clean.Interrupted:
+		return ExitInterrupted
 	case errors.As(err, &candidates):
 		return candidates.code
-	case errors.As(err, &outcome) && outcome.outcome != clean.Interrupted:
+	case errors.As(err, &outcome):
 		return exitError
 	case ctx.Err() != nil:
 		return ExitInterrupted

@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/util/templates"
@@ -13,8 +15,9 @@ type runFlags struct {
 	*removalFlags
 	keepFlags
 	scanFlags
-	images   []string
-	exitCode int
+	images            []string
+	exitCode          int
+	noTUI, accessible bool
 }
 
 func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
@@ -34,6 +37,10 @@ func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			Each layer is read once, on one of the nodes that have it, and never again: what was found in it is kept here.
 			The vulnerability database is pulled by this command; nodes need no access to the internet. Vulnerabilities
 			listed in the file .trivyignore of the current folder do not count.
+
+			In a terminal a screen opens: it fills while nodes answer, shows what would go and what protects the rest, and lets
+			you take removals back before you confirm (? lists its keys). --no-tui asks plainly instead, and so does
+			--accessible, or ACCESSIBLE=1, which also has nothing move on the terminal.
 
 			Without a terminal nothing is removed unless --yes is given: the plan is printed and the exit code is 2.`),
 		Example: templates.Examples(`
@@ -84,6 +91,8 @@ func (f *runFlags) addTo(cmd *cobra.Command) {
 	f.keepFlags.addTo(cmd)
 	flags := cmd.Flags()
 	flags.IntVar(&f.exitCode, "exit-code", f.exitCode, "With --dry-run: exit with this code, 1 to 255, when there is something to remove")
+	flags.BoolVar(&f.noTUI, "no-tui", f.noTUI, "Ask in the terminal, and open no screen")
+	flags.BoolVar(&f.accessible, "accessible", f.accessible, "The same, and tell of progress in plain lines, for screen readers")
 	flags.StringArrayVar(&f.images, "image", f.images, "Consider only images that match this pattern. May be repeated")
 }
 
@@ -99,6 +108,8 @@ func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string,
 		return nil, err
 	}
 	o.database, o.exitCode = f.databaseFlags, f.exitCode
+	o.plain = f.accessible || os.Getenv("ACCESSIBLE") != ""
+	o.screen = o.interactive && !f.yes && !f.dryRun && !f.noTUI && !o.plain && f.output == "" && os.Getenv("TERM") != "dumb"
 	o.policy.MinAge, o.policy.IncludeUnpullable = f.olderThan, f.includeUnpullable
 	for _, text := range f.images {
 		pattern, err := image.ParsePattern(text)

@@ -91,6 +91,8 @@ type sessionOptions struct {
 	selector  labels.Selector
 	own       image.Own
 	namespace string
+	// plain has progress told in lines, and nothing redrawn.
+	plain bool
 	// nodesMayBeGone says that the nodes were there once: one that is not any more is gone, and no mistake.
 	nodesMayBeGone bool
 }
@@ -122,9 +124,10 @@ func (f *sessionFlags) toOptions(nodes []string) (*sessionOptions, error) {
 // session is one command at work on a cluster.
 type session struct {
 	*sessionOptions
+	config   *rest.Config
 	client   kubernetes.Interface
 	fleet    *nodeexec.Fleet
-	progress *progress
+	progress display
 	run      clean.Run
 	// nodes are all nodes of the pass, the skipped ones among them.
 	nodes []plan.Node
@@ -135,16 +138,27 @@ type session struct {
 // open connects to the cluster and chooses the nodes. Nothing is created yet. keepPods says that a removal follows the
 // inventories at once. Close what it returns, whatever happened.
 func (o *sessionOptions) open(ctx context.Context, errOut io.Writer, keepPods bool) (*session, error) {
-	config, client, err := o.connect(errOut)
+	s, err := o.reach(ctx, errOut)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{sessionOptions: o, client: client, progress: newProgress(errOut, o.quiet)}
-	if err := s.prepare(ctx, config, keepPods); err != nil {
+	s.progress = newProgress(errOut, o.quiet, o.plain)
+	if err := s.prepare(ctx, keepPods); err != nil {
 		s.progress.stop()
 		return nil, err
 	}
 	return s, nil
+}
+
+// reach connects to the cluster, and returns once that has answered: whatever asks the user who they are has done so by then.
+func (o *sessionOptions) reach(ctx context.Context, errOut io.Writer) (*session, error) {
+	config, client, err := o.connect(errOut)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{sessionOptions: o, config: config, client: client, run: o.newRun()}
+	s.run.ClusterUID, err = kube.ClusterUID(ctx, client)
+	return s, err
 }
 
 // connect returns a client for the cluster that the flags mean. It asks the cluster nothing.
@@ -171,12 +185,8 @@ func (o *sessionOptions) namespaces() []string {
 }
 
 // prepare chooses the nodes and makes their fleet.
-func (s *session) prepare(ctx context.Context, config *rest.Config, keepPods bool) (err error) {
+func (s *session) prepare(ctx context.Context, keepPods bool) error {
 	o, client := s.sessionOptions, s.client
-	s.run = o.newRun()
-	if s.run.ClusterUID, err = kube.ClusterUID(ctx, client); err != nil {
-		return err
-	}
 	nodes, skips, gone, err := s.choose(ctx)
 	if err != nil {
 		return err
@@ -194,7 +204,7 @@ func (s *session) prepare(ctx context.Context, config *rest.Config, keepPods boo
 	for _, name := range gone {
 		s.nodes = append(s.nodes, plan.Node{Name: name, State: plan.NodeGone, Reason: "NodeGone", Message: "it has left the cluster since the plan was made"})
 	}
-	if s.fleet, err = nodeexec.NewFleet(ctx, s.fleetConfig(config, keepPods), nodes); err != nil {
+	if s.fleet, err = nodeexec.NewFleet(ctx, s.fleetConfig(keepPods), nodes); err != nil {
 		return err
 	}
 	s.sweep.Go(func() {
@@ -209,9 +219,9 @@ func (o *sessionOptions) newRun() clean.Run {
 	return clean.Run{ID: rand.String(5), StartedAt: time.Now().UTC(), Context: o.contextName()}
 }
 
-func (s *session) fleetConfig(config *rest.Config, keepPods bool) nodeexec.Config {
+func (s *session) fleetConfig(keepPods bool) nodeexec.Config {
 	return nodeexec.Config{
-		Client: s.client, REST: config, Namespace: s.namespace, Run: s.run.ID, ImagePullSecret: s.imagePullSecret, Privileged: s.privileged,
+		Client: s.client, REST: s.config, Namespace: s.namespace, Run: s.run.ID, ImagePullSecret: s.imagePullSecret, Privileged: s.privileged,
 		Image: version.Image(s.registry, "node"), ScannerImage: version.Image(s.registry, "scanner"), ScanVersion: scan.Version,
 		KeepPods: keepPods, Deadline: s.timeout, Progress: s.progress.waiting,
 	}
@@ -268,6 +278,9 @@ func (s *session) cleanup(ctx context.Context) (context.Context, context.CancelF
 func (s *session) close(ctx context.Context, err *error) {
 	s.progress.stop()
 	s.sweep.Wait()
+	if s.fleet == nil {
+		return
+	}
 	ctx, cancel := s.cleanup(ctx)
 	defer cancel()
 	if closeErr := s.fleet.Close(ctx); closeErr != nil {

@@ -1,0 +1,195 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/clean"
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
+	"github.com/imageclean/kubectl-imageclean/pkg/kube"
+	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
+	"github.com/imageclean/kubectl-imageclean/pkg/tui"
+)
+
+// runScreen is one pass that a person follows on the screen, where they approve of the plan.
+func (o *removal) runScreen(ctx context.Context) (err error) {
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	board := tui.NewBoard()
+	s, err := o.reach(run, boardWriter{board})
+	if err != nil {
+		return err
+	}
+	s.progress = boardDisplay{board}
+	e := &engine{removal: o, session: s}
+	defer e.close(run, &err)
+
+	outcome, err := tui.Run(run, e, board, tui.Options{In: o.In, Out: o.Out, Context: s.run.Context, Cancel: cancel})
+	if err != nil {
+		return err
+	}
+	switch {
+	case outcome.Result != nil:
+		e.tellDropped(outcome.Result.Plan, 0)
+		return o.report(s.finish(run), outcome.Result)
+	case run.Err() != nil:
+		return &interruptedError{message: "nothing of imageclean is left on the nodes"}
+	case errors.Is(outcome.Err, tui.ErrLeft):
+		return errors.New("not confirmed, nothing was removed")
+	case outcome.Err != nil:
+		return outcome.Err
+	}
+	d := report.Plan(s.finish(run), outcome.Plan)
+	if err := o.present(d); err != nil {
+		return err
+	}
+	return outcomeErr(d.Outcome)
+}
+
+// engine does for the screen what a run does by itself. --timeout bounds each step: a person may take their time in between.
+type engine struct {
+	*removal
+	session *session
+	scanner *scanner
+
+	mu   sync.Mutex
+	pass *clean.Pass
+}
+
+// Preview implements tui.Engine.
+func (e *engine) Preview(ctx context.Context) (planned *plan.Plan, err error) {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	s := e.session
+	if err := s.prepare(ctx, e.policy.Scan); err != nil {
+		return nil, err
+	}
+	// Nobody knows how long the person thinks: meanwhile no pod of ours stays on the nodes.
+	defer func() {
+		if releaseErr := s.release(ctx); releaseErr != nil {
+			err = errors.Join(err, fmt.Errorf("cleaning up: %w", releaseErr))
+		}
+	}()
+	pass := s.pass(e.policy)
+	if e.policy.Scan {
+		if e.scanner, err = s.openScanner(ctx, e.database); err != nil {
+			return nil, err
+		}
+		pass.Scan = e.scanner.scan
+	}
+	e.mu.Lock()
+	e.pass = pass
+	e.mu.Unlock()
+	planned, err = pass.Preview(ctx, s.nodes)
+	if err != nil || e.savePlan == "" {
+		return planned, err
+	}
+	_, err = e.Save(planned)
+	return planned, err
+}
+
+// SoFar implements tui.Engine.
+func (e *engine) SoFar() *plan.Plan {
+	e.mu.Lock()
+	pass := e.pass
+	e.mu.Unlock()
+	if pass == nil {
+		return nil
+	}
+	return pass.SoFar()
+}
+
+// Refresh implements tui.Engine.
+func (e *engine) Refresh(ctx context.Context) (*plan.Plan, error) {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	return e.pass.Refresh(ctx)
+}
+
+// Recheck implements tui.Engine.
+func (e *engine) Recheck(ctx context.Context, approved *plan.Plan) (*plan.Plan, error) {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	// What a person chose holds for what they approve of now, and not for what is decided later.
+	defer func(policy plan.Policy) { e.pass.Policy = policy }(e.pass.Policy)
+	e.pass.Policy.Chosen = approved.Policy.Chosen
+	e.session.fleet.KeepPods = false
+	fresh, err := e.pass.PreviewAgain(ctx, e.session.nodes)
+	if err = errors.Join(err, e.session.release(ctx)); err != nil {
+		return nil, err
+	}
+	return plan.Restrict(fresh, approved), nil
+}
+
+// Apply implements tui.Engine.
+func (e *engine) Apply(ctx context.Context, approved *plan.Plan) *clean.Result {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	result := e.pass.Apply(ctx, approved)
+	// A person may look at the result for long. What cannot be taken away now is tried again, and told of, when they have left.
+	_ = e.session.release(ctx)
+	return result
+}
+
+// Protect implements tui.Engine.
+func (e *engine) Protect(ctx context.Context, pattern string) (string, error) {
+	if _, err := image.ParsePattern(pattern); err != nil {
+		return "", err
+	}
+	editor := &kube.Editor{Client: e.session.client, Namespace: e.session.namespace}
+	_, err := editor.Add(ctx, []string{pattern})
+	return editor.String(), err
+}
+
+// Save implements tui.Engine.
+func (e *engine) Save(p *plan.Plan) (string, error) {
+	path := e.savePlan
+	if path == "" {
+		path = "imageclean-plan-" + e.session.run.ID + ".json"
+	}
+	run := e.session.run
+	return path, writePlan(path, report.Plan(stamped(context.Background(), run), p))
+}
+
+// NearMisses implements tui.Engine.
+func (e *engine) NearMisses(id image.Identity) []image.NearMiss {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pass == nil {
+		return nil
+	}
+	return e.pass.NearMisses(id)
+}
+
+// close ends what the steps have begun.
+func (e *engine) close(ctx context.Context, err *error) {
+	if e.scanner != nil {
+		e.scanner.close(func(message string) { e.say("warning: %s", message) })
+	}
+	e.session.close(ctx, err)
+}
+
+// boardDisplay is the screen's board as a display.
+type boardDisplay struct{ board *tui.Board }
+
+func (d boardDisplay) observe(e clean.Event)               { d.board.Observe(e) }
+func (d boardDisplay) waiting(node, message string)        { d.board.Waiting(node, message) }
+func (d boardDisplay) download(done, total int64)          { d.board.Download(done, total) }
+func (d boardDisplay) warn(message string)                 { d.board.Warn(message) }
+func (d boardDisplay) say(format string, arguments ...any) { d.board.Say(format, arguments...) }
+func (d boardDisplay) clear()                              {}
+func (d boardDisplay) stop()                               {}
+
+// boardWriter has lines shown on the screen that would otherwise be written across it, such as the API server's warnings.
+type boardWriter struct{ board *tui.Board }
+
+func (w boardWriter) Write(text []byte) (int, error) {
+	for line := range strings.Lines(string(text)) {
+		w.board.Warn(strings.TrimSpace(line))
+	}
+	return len(text), nil
+}
