@@ -209,6 +209,28 @@ func TestApply_DoesNotCallRemovedWhatANodeDidNotConfirm(t *testing.T) {
 	}
 }
 
+func TestApply_TellsHowItComesAlong(t *testing.T) {
+	nodes := nodesWith(3, "node1")
+	nodes.Remaining = map[string]int{"node1": 1}
+	p := pass(nodes)
+	approved, err := p.Preview(t.Context(), planned("node1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []clean.Event
+	p.Observe = func(e clean.Event) { events = append(events, e) }
+	result := p.Apply(t.Context(), approved)
+	if len(events) != 3 {
+		t.Fatalf("%d events: %+v", len(events), events)
+	}
+	if e := events[1]; e.Done != 1 || e.Total != 3 || e.Failed != 0 || e.Last != "removed "+approved.Images[0].Names[0] {
+		t.Errorf("after the first image: %+v", e)
+	}
+	if e := events[2]; e.Stage != clean.Failed || e.FreedBytes != result.Nodes[0].Freed.Bytes || e.Last == "" {
+		t.Errorf("at the end: %+v", e)
+	}
+}
+
 // forgetful nodes end an answer properly, but leave outcomes out.
 type forgetful struct{ *cleantest.Nodes }
 

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -35,8 +36,8 @@ type (
 		took    time.Duration
 	}
 	recheckedMsg struct {
-		approved, plan *plan.Plan
-		err            error
+		plan *plan.Plan
+		err  error
 	}
 	appliedMsg   struct{ result *clean.Result }
 	protectedMsg struct {
@@ -159,9 +160,9 @@ func (m *model) busy(kind callKind) bool {
 	return false
 }
 
-// makeWay ends what only serves to look, for something that a person waits for.
+// makeWay ends what only serves to look, for something that a person waits for. What a person has asked for before is done first.
 func (m *model) makeWay() {
-	m.queue = nil
+	m.queue = slices.DeleteFunc(m.queue, func(c call) bool { return c.kind == callRefresh || c.kind == callNear })
 	if m.running != nil && m.running.kind == callRefresh {
 		m.running.cancel()
 	}
@@ -195,7 +196,10 @@ func (m *model) recheck(approved *plan.Plan) call {
 	engine := m.engine
 	return call{callRecheck, func(ctx context.Context) tea.Msg {
 		p, err := engine.Recheck(ctx, approved)
-		return recheckedMsg{approved, p, err}
+		if err == nil {
+			err = onlyLess(p, approved)
+		}
+		return recheckedMsg{p, err}
 	}}
 }
 

@@ -89,9 +89,6 @@ func (m *model) rechecked(msg recheckedMsg) tea.Cmd {
 		return nil
 	}
 	confirmed := m.confirm != nil && m.confirm.confirmed
-	if msg.err == nil {
-		msg.err = onlyLess(msg.plan, msg.approved)
-	}
 	if msg.err != nil {
 		return m.backToReview("checking again: " + msg.err.Error())
 	}
@@ -211,6 +208,7 @@ func (m *model) enter(meant bool) tea.Cmd {
 		return nil
 	}
 	c.confirmed = true
+	m.makeWay()
 	if m.now().Sub(c.checked) > fresh {
 		m.state = stateRechecking
 		return m.enqueue(m.recheck(c.plan))

@@ -185,11 +185,11 @@ func TestConfirm_RemovesLessWhenSomethingDroppedOutMeanwhile(t *testing.T) {
 func TestConfirm_RefusesMoreThanWasApproved(t *testing.T) {
 	e := &recorder{decided: sample()}
 	d := reviewing(t, e)
-	d.press("D")
-	more := planOf(5, imageSpec{"a.io/other:1", "u----", 1, 1, [4]int{}})
-	more.Images[0].ID = imageID(99)
-	d.confirm.confirmed = true
-	d.send(returnedMsgOf(d, recheckedMsg{approved: d.confirm.plan, plan: more}))
+	confirmAll(d)
+	e.more = planOf(5, imageSpec{"a.io/other:1", "u----", 1, 1, [4]int{}})
+	e.more.Images[0].ID = imageID(99)
+	d.clock = d.clock.Add(fresh)
+	d.press("enter")
 	if len(e.applied) > 0 || d.state != stateReview || !d.shows("a.io/other:1 on worker-1, which was not approved") {
 		t.Errorf("applied %d, state %d:\n%s", len(e.applied), d.state, d.view())
 	}

@@ -22,6 +22,8 @@ type recorder struct {
 	mu sync.Mutex
 	// decided is what Preview and Refresh answer, sofar what SoFar does.
 	decided, sofar *plan.Plan
+	// more is answered instead of what is left of an approved plan.
+	more *plan.Plan
 	// used are pairs that turn out to be in use when they are checked again.
 	used                               map[pair]bool
 	previewErr, refreshErr, recheckErr error
@@ -86,6 +88,9 @@ func (r *recorder) Recheck(_ context.Context, approved *plan.Plan) (*plan.Plan, 
 	r.rechecked = append(r.rechecked, approved)
 	if r.recheckErr != nil {
 		return nil, r.recheckErr
+	}
+	if r.more != nil {
+		return r.more, nil
 	}
 	fresh := clonePlan(approved)
 	for i := range fresh.Images {

@@ -121,6 +121,19 @@ func TestModel_AsksTheEngineOneThingAtATime(t *testing.T) {
 	}
 }
 
+func TestModel_ProtectsBeforeItChecksAgain(t *testing.T) {
+	e := &recorder{decided: sample()}
+	d := reviewing(t, e)
+	d.goTo("docker.io/library/nginx:1.21")
+	d.hold = true
+	d.tick(refreshEvery + 1) // a refresh is under way
+	d.press("x", "1", "y", "D")
+	d.release()
+	if len(e.protected) != 1 || len(e.rechecked) != 1 || d.state != stateConfirming {
+		t.Errorf("protected %v, checked again %d times, state %d", e.protected, len(e.rechecked), d.state)
+	}
+}
+
 func TestModel_KeepsCursorOnImageWhenSorted(t *testing.T) {
 	d := reviewing(t, &recorder{decided: sample()})
 	d.goTo("docker.io/library/postgres:14.2")
