@@ -19,11 +19,15 @@ var promises = []promise{
 	{"BenchmarkDetect", "ms/op", "detection, an image of 100 packages of Debian, 300 of npm and 60 of Go", "<= 20 ms"},
 	{"BenchmarkDecide", "s/op", "plan.Decide, 5,000 nodes x 150 images, 20,000 distinct", "<= 2 s"},
 	{"BenchmarkDecide", "MiB-live", "  inventories and plan in memory", "<= 512 MiB"},
+	{"BenchmarkView_Frame", "ms-best", "the screen, 100,000 images: a frame", "<= 5 ms"},
+	{"BenchmarkModel_FilterKeystroke", "ms-best", "  a keystroke in the filter, its rows and a frame", "<= 20 ms"},
+	{"BenchmarkOrder_Sort/size", "ms-best", "  sorting by size, beside the screen", "<= 100 ms"},
+	{"BenchmarkModel_ThousandNodes", "ms-best", "  a frame while 1,000 nodes report (ten a second)", "<= 50 ms"},
 }
 
 // benchmarks runs the Go benchmarks behind the promises.
 func benchmarks(ctx context.Context, root string) ([]figure, error) {
-	command := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=Verbs/(inventory|remove)|Decide$|Detect$", "-benchtime=3x", "./pkg/agent", "./pkg/plan", "./pkg/scan/trivydetect")
+	command := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=Verbs/(inventory|remove)|Decide$|Detect$|Frame$|Keystroke$|Sort|ThousandNodes$", "-benchtime=3x", "./pkg/agent", "./pkg/plan", "./pkg/scan/trivydetect", "./pkg/tui")
 	command.Dir = root
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, os.Stderr
