@@ -188,7 +188,7 @@ func addExclusions(t *testing.T, name, document string) func() {
 func TestRun_AsksAPersonAtATerminal(t *testing.T) {
 	lay(t)
 	node := bed.Nodes()[0]
-	command := "../../bin/kubectl-imageclean run --no-scan " + age + " --image " + scene.Stale[0] + " " + node
+	command := "../../bin/kubectl-imageclean run --no-tui --no-scan " + age + " --image " + scene.Stale[0] + " " + node
 	ask := func(meanwhile func(), typed string) string {
 		t.Helper()
 		return askAtTerminal(t, command, meanwhile, typed)
