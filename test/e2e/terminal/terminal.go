@@ -38,12 +38,15 @@ func Open(ctx context.Context, dir string, width, height int) (*Terminal, error)
 	}
 	t := &Terminal{socket: filepath.Join(dir, "tmux")}
 	// Where CI is set nobody is asked.
-	_, err := t.tmux(ctx, "-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "-e", "CI=", "-e", "PS1=$ ", "sh")
+	_, err := t.tmux(ctx, "-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "-e", "CI=", "sh")
 	if err != nil {
 		return nil, err
 	}
-	// Once the shell asks, tmux has set the terminal up.
-	if _, err = t.Shows(ctx, "$"); err == nil {
+	// Once the shell has answered, tmux has set the terminal up.
+	if err = t.Run(ctx, "echo $((6 * 7))"); err == nil {
+		_, err = t.Shows(ctx, "42")
+	}
+	if err == nil {
 		t.before, err = t.settings(ctx)
 	}
 	if err != nil {
