@@ -76,7 +76,7 @@ type Event struct {
 	Failed int
 	// FreedBytes is known once the node has finished or failed.
 	FreedBytes int64
-	// Last says what became of the image that was dealt with last, while removing.
+	// Last says what became of the image that was dealt with last, while removing, and why a node failed.
 	Last string
 }
 
@@ -204,9 +204,9 @@ func (p *Pass) inventories(ctx context.Context, nodes []plan.Node) []plan.NodeIn
 		inv, err := p.Nodes.Inventory(ctx, name)
 		if err != nil {
 			all[i].State, all[i].Reason, all[i].Message = failure(err)
-			p.known.list(i, all[i])
 			if ctx.Err() == nil {
-				p.observe(Event{Node: name, Stage: Failed})
+				p.known.list(i, all[i])
+				p.observe(Event{Node: name, Stage: Failed, Last: all[i].Message})
 			}
 			return
 		}

@@ -20,13 +20,21 @@ type known struct {
 	input  plan.Input
 }
 
+// begin has nodes asked, once more or for the first time. What was known of them before holds until they have answered: where they
+// are not waited for after all, nothing is lost.
 func (k *known) begin(exclusions []image.Exclusion, nodes []plan.Node) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.begun, k.listed = true, false
-	k.input = plan.Input{Exclusions: exclusions, Nodes: make([]plan.NodeInventory, len(nodes))}
+	before := map[string]plan.NodeInventory{}
+	for _, n := range k.input.Nodes {
+		before[n.Name] = n
+	}
+	k.begun, k.input.Exclusions, k.input.Nodes = true, exclusions, make([]plan.NodeInventory, len(nodes))
 	for i, n := range nodes {
 		k.input.Nodes[i].Node = n
+		if had, ok := before[n.Name]; ok && n.State == plan.NodePlanned {
+			k.input.Nodes[i] = had
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package clean_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -130,5 +131,33 @@ func TestRefresh_AsksTheClusterAnewAndNoNode(t *testing.T) {
 	}
 	if still := p.SoFar(); still.Removals() != 1 {
 		t.Errorf("after that %d images go", still.Removals())
+	}
+}
+
+// TestRefresh_KnowsWhatItKnewAfterNodesWereNotWaitedFor has a second look cut short, as it is when the cluster's pods cannot be listed.
+func TestRefresh_KnowsWhatItKnewAfterNodesWereNotWaitedFor(t *testing.T) {
+	nodes := gated{nodesWith(2, "node1", "node2"), "", nil}
+	p := pass(nodes)
+	if _, err := p.Preview(t.Context(), planned("node1", "node2")); err != nil {
+		t.Fatal(err)
+	}
+	nodes.slow, nodes.let = "node2", make(chan struct{})
+	p.Nodes = nodes
+	ctx, cancel := context.WithCancel(t.Context())
+	p.Observe = func(e clean.Event) {
+		if e.Node == "node1" && e.Stage == clean.Listed {
+			cancel()
+			close(nodes.let)
+		}
+	}
+	if _, err := p.PreviewAgain(ctx, planned("node1", "node2")); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	fresh, err := p.Refresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fresh.Removals() != 4 || fresh.Nodes[1].State != plan.NodePlanned {
+		t.Errorf("%d images go, of nodes %+v", fresh.Removals(), fresh.Nodes)
 	}
 }
