@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/term"
@@ -23,6 +24,11 @@ func isTerminal(stream any) bool {
 // canAsk says whether there is a person to ask, who sees what it is about.
 func canAsk(streams genericiooptions.IOStreams, format report.Format) bool {
 	return (format == report.Table || format == report.Wide) && os.Getenv("CI") == "" && isTerminal(streams.In) && isTerminal(streams.Out)
+}
+
+// canDraw says whether a terminal of this kind can show a screen. On Windows terminals have no names.
+func canDraw(kind string) bool {
+	return kind != "dumb" && (kind != "" || runtime.GOOS == "windows")
 }
 
 // manyImages is from where on a mere "yes" is too easily typed.

@@ -45,7 +45,7 @@ type removal struct {
 	dryRun, yes bool
 	// interactive is set when a person at a terminal can be asked, screen when that is done by the interactive screen.
 	interactive, screen bool
-	format      report.Format
+	format              report.Format
 	// policy has the exclusions of --exclude; each command adds what it is told.
 	policy plan.Policy
 	// database is where a scan has its database from, if the policy asks for one.

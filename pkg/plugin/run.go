@@ -109,7 +109,7 @@ func (f *runFlags) toOptions(streams genericiooptions.IOStreams, nodes []string,
 	}
 	o.database, o.exitCode = f.databaseFlags, f.exitCode
 	o.plain = f.accessible || os.Getenv("ACCESSIBLE") != ""
-	o.screen = o.interactive && !f.yes && !f.dryRun && !f.noTUI && !o.plain && f.output == "" && os.Getenv("TERM") != "dumb"
+	o.screen = o.interactive && !f.yes && !f.dryRun && !f.noTUI && !o.plain && f.output == "" && canDraw(os.Getenv("TERM"))
 	o.policy.MinAge, o.policy.IncludeUnpullable = f.olderThan, f.includeUnpullable
 	for _, text := range f.images {
 		pattern, err := image.ParsePattern(text)

@@ -19,23 +19,30 @@ import (
 func (o *removal) runScreen(ctx context.Context) (err error) {
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
-	board := tui.NewBoard()
-	s, err := o.reach(run, boardWriter{board})
+	show := &boardDisplay{board: tui.NewBoard(), quiet: o.quiet}
+	s, err := o.reach(run, show)
 	if err != nil {
 		return err
 	}
-	s.progress = boardDisplay{board}
+	s.progress = show
 	e := &engine{removal: o, session: s}
 	defer e.close(run, &err)
 
-	outcome, err := tui.Run(run, e, board, tui.Options{In: o.In, Out: o.Out, Context: s.run.Context, Cancel: cancel})
+	outcome, err := tui.Run(run, e, show.board, tui.Options{In: o.In, Out: o.Out, Context: s.run.Context, Cancel: cancel})
+	for _, line := range show.take() {
+		o.say("%s", line)
+	}
 	if err != nil {
 		return err
 	}
+	if errors.Is(outcome.Err, tui.ErrAbandoned) {
+		o.say("finishing what is in flight; ctrl+c twice does not wait for that")
+	}
+	result, ended := e.removed()
 	switch {
-	case outcome.Result != nil:
-		e.tellDropped(outcome.Result.Plan, 0)
-		return o.report(s.finish(run), outcome.Result)
+	case result != nil:
+		e.tellDropped(result.Plan, 0)
+		return o.report(ended, result)
 	case run.Err() != nil:
 		return &interruptedError{message: "nothing of imageclean is left on the nodes"}
 	case errors.Is(outcome.Err, tui.ErrLeft):
@@ -55,6 +62,11 @@ type engine struct {
 	*removal
 	session *session
 	scanner *scanner
+	// steps is held by the one that is under way on the nodes: who leaves the screen at once does not leave that behind.
+	steps sync.Mutex
+	// result is what was removed, and ended the run as it was by then: whoever leaves the result later interrupts nothing.
+	result *clean.Result
+	ended  clean.Run
 
 	mu   sync.Mutex
 	pass *clean.Pass
@@ -62,6 +74,8 @@ type engine struct {
 
 // Preview implements tui.Engine.
 func (e *engine) Preview(ctx context.Context) (planned *plan.Plan, err error) {
+	e.steps.Lock()
+	defer e.steps.Unlock()
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
 	s := e.session
@@ -112,6 +126,8 @@ func (e *engine) Refresh(ctx context.Context) (*plan.Plan, error) {
 
 // Recheck implements tui.Engine.
 func (e *engine) Recheck(ctx context.Context, approved *plan.Plan) (*plan.Plan, error) {
+	e.steps.Lock()
+	defer e.steps.Unlock()
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
 	// What a person chose holds for what they approve of now, and not for what is decided later.
@@ -127,12 +143,22 @@ func (e *engine) Recheck(ctx context.Context, approved *plan.Plan) (*plan.Plan, 
 
 // Apply implements tui.Engine.
 func (e *engine) Apply(ctx context.Context, approved *plan.Plan) *clean.Result {
+	e.steps.Lock()
+	defer e.steps.Unlock()
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
-	result := e.pass.Apply(ctx, approved)
+	e.result = e.pass.Apply(ctx, approved)
+	e.ended = stamped(ctx, e.session.run)
 	// A person may look at the result for long. What cannot be taken away now is tried again, and told of, when they have left.
 	_ = e.session.release(ctx)
-	return result
+	return e.result
+}
+
+// removed is what a removal has come to, once that has ended; nil where none was begun.
+func (e *engine) removed() (*clean.Result, clean.Run) {
+	e.steps.Lock()
+	defer e.steps.Unlock()
+	return e.result, e.ended
 }
 
 // Protect implements tui.Engine.
@@ -167,29 +193,59 @@ func (e *engine) NearMisses(id image.Identity) []image.NearMiss {
 
 // close ends what the steps have begun.
 func (e *engine) close(ctx context.Context, err *error) {
+	e.steps.Lock()
+	defer e.steps.Unlock()
 	if e.scanner != nil {
 		e.scanner.close(func(message string) { e.say("warning: %s", message) })
 	}
 	e.session.close(ctx, err)
 }
 
-// boardDisplay is the screen's board as a display.
-type boardDisplay struct{ board *tui.Board }
+// boardDisplay is the screen's board as a display. What is said there would be gone with the screen: it is kept, to be said again.
+type boardDisplay struct {
+	board *tui.Board
+	quiet bool
+	mu    sync.Mutex
+	said  []string
+}
 
-func (d boardDisplay) observe(e clean.Event)               { d.board.Observe(e) }
-func (d boardDisplay) waiting(node, message string)        { d.board.Waiting(node, message) }
-func (d boardDisplay) download(done, total int64)          { d.board.Download(done, total) }
-func (d boardDisplay) warn(message string)                 { d.board.Warn(message) }
-func (d boardDisplay) say(format string, arguments ...any) { d.board.Say(format, arguments...) }
-func (d boardDisplay) clear()                              {}
-func (d boardDisplay) stop()                               {}
+func (d *boardDisplay) observe(e clean.Event)        { d.board.Observe(e) }
+func (d *boardDisplay) waiting(node, message string) { d.board.Waiting(node, message) }
+func (d *boardDisplay) download(done, total int64)   { d.board.Download(done, total) }
+func (d *boardDisplay) clear()                       {}
+func (d *boardDisplay) stop()                        {}
 
-// boardWriter has lines shown on the screen that would otherwise be written across it, such as the API server's warnings.
-type boardWriter struct{ board *tui.Board }
+func (d *boardDisplay) warn(message string) {
+	d.board.Warn(message)
+	d.keep("warning: " + message)
+}
 
-func (w boardWriter) Write(text []byte) (int, error) {
+func (d *boardDisplay) say(format string, args ...any) {
+	d.board.Say(format, args...)
+	if !d.quiet {
+		d.keep(fmt.Sprintf(format, args...))
+	}
+}
+
+// Write takes lines that would otherwise be written across the screen: the API server's warnings.
+func (d *boardDisplay) Write(text []byte) (int, error) {
 	for line := range strings.Lines(string(text)) {
-		w.board.Warn(strings.TrimSpace(line))
+		d.warn(strings.TrimPrefix(strings.TrimSpace(line), "Warning: "))
 	}
 	return len(text), nil
+}
+
+func (d *boardDisplay) keep(line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.said = append(d.said, line)
+}
+
+// take hands over what was said.
+func (d *boardDisplay) take() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	said := d.said
+	d.said = nil
+	return said
 }
