@@ -14,6 +14,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
@@ -304,5 +305,57 @@ func TestScreen_OpensForAPersonWhoWantsOne(t *testing.T) {
 			}
 		})
 	}
+	wantNothingAlive(t)
+}
+
+// TestScreen_SaysAfterwardsWhatItSaid leaves the result with ctrl+c, which interrupts nothing any more.
+func TestScreen_SaysAfterwardsWhatItSaid(t *testing.T) {
+	litter(t, 2)
+	node := bed.Nodes()[0]
+	label := func(value string) {
+		t.Helper()
+		patch := fmt.Appendf(nil, `{"metadata":{"labels":{"eraser.sh/cleanup.filter":%s}}}`, value)
+		if _, err := client.CoreV1().Nodes().Patch(context.WithoutCancel(t.Context()), node, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	label(`"true"`)
+	t.Cleanup(func() { label("null") })
+	s := openScreen(t, nil, litterScreen...)
+	s.shows("REVIEW", "REMOVE 2 of")
+	s.press("D")
+	s.confirm("yes")
+	s.shows("DONE")
+	s.press("C-c")
+	said := s.ended(0)
+	for _, want := range []string{"node " + node + " is skipped", "removed 2 images"} {
+		if !contains(said, want) {
+			t.Errorf("it does not say %q: %s", want, said)
+		}
+	}
+	if left := litterOn(t, node); len(left) != 2 {
+		t.Errorf("the node that is skipped has %v", left)
+	}
+	wantNothingAlive(t)
+}
+
+func TestScreen_ComesBackAfterItWasSuspended(t *testing.T) {
+	litter(t, 3)
+	dir := t.TempDir()
+	plugin, err := filepath.Abs("../../bin/kubectl-imageclean")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openScreen(t, nil, "version")
+	s.shows("ended with 0")
+	s.must(s.at.Run(t.Context(), "exec bash --norc -i"))
+	s.must(s.at.Run(t.Context(), "clear; cd "+dir+"; KUBECONFIG="+os.Getenv("KUBECONFIG")+" "+quoted(append([]string{plugin}, litterScreen...))))
+	s.shows("REVIEW", "REMOVE 3 of")
+	s.press("C-z")
+	s.shows("Stopped")
+	s.must(s.at.Run(t.Context(), "fg"))
+	s.shows("REVIEW", "REMOVE 3 of")
+	s.press("q")
+	s.shows("nothing was removed")
 	wantNothingAlive(t)
 }
