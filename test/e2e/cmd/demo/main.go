@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/imageclean/kubectl-imageclean/pkg/scan/scantest"
 	"github.com/imageclean/kubectl-imageclean/test/cluster"
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
 )
@@ -36,40 +35,16 @@ func run(ctx context.Context) error {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Printf("# "+format+"\n", args...) }
-	say("putting imageclean's own images onto the nodes (a real cluster pulls them)")
-	for _, node := range c.Nodes() {
-		for _, component := range []string{"node", "scanner"} {
-			if err := c.Import(ctx, node, filepath.Join(root, "dist/images", component+".tar")); err != nil {
-				return err
-			}
-		}
-	}
 	folder, err := os.MkdirTemp("", "imageclean-demo")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	// Nothing of the user's own: neither a database nor what other clusters' layers have in them.
-	if err := os.Setenv("XDG_CACHE_HOME", folder); err != nil {
+	staged, err := scene.Stage(ctx, c, root, folder, say)
+	if err != nil {
 		return err
 	}
-	say("pushing a small vulnerability database to the cluster's registry")
-	repository := c.Registry() + "/security/trivy-db"
-	if err := scantest.WriteDB(filepath.Join(folder, "db")); err != nil {
-		return err
-	}
-	if err := scantest.PushDB(ctx, repository+":2", filepath.Join(folder, "db")); err != nil {
-		return err
-	}
-	if err := scene.Lay(ctx, c, say); err != nil {
-		return err
-	}
-	// kubectl finds the plugin by its name on the PATH.
-	path := strings.Join([]string{filepath.Join(root, "bin"), filepath.Dir(c.Kubectl()), os.Getenv("PATH")}, string(os.PathListSeparator))
-	if err := os.Setenv("PATH", path); err != nil {
-		return err
-	}
-	flags := "--older-than=" + scene.MinAge.String() + " --db-repository=" + repository
+	flags := strings.Join(staged, " ")
 	for _, step := range []struct{ what, command string }{
 		{"the images on the nodes, and what uses them", "kubectl imageclean list"},
 		{"what would go, and why the rest stays", "kubectl imageclean run --dry-run " + flags},
