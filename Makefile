@@ -77,6 +77,7 @@ HEAVY = /pkg/scan/trivy
 unit: ## Tests that need no cluster
 	$(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) $$(go -C $(m) list ./... | grep -v $(HEAVY)) &&) true
 	CGO_ENABLED=0 go test -trimpath -short $$(go list ./... | grep $(HEAVY))
+	go -C test/e2e test $(RACE) ./screenshot
 
 .PHONY: verdicts
 verdicts: $(TRIVY) ## Verdicts beside those of the trivy CLI, over a corpus of images
@@ -122,6 +123,11 @@ cluster-down: ## Take it down
 .PHONY: demo
 demo: build images ## See the main job done on a disposable cluster, which stays up to look at
 	env -u KUBECONFIG KEEP=1 ./test/with-cluster go -C test/e2e run ./cmd/demo
+
+# The pictures show ages and times, and so differ each time: they are made by hand, not in CI.
+.PHONY: docs-screens
+docs-screens: build images ## Make the pictures in docs/screens, on a disposable cluster
+	env -u KUBECONFIG ./test/with-cluster go -C test/e2e run ./cmd/screens
 
 ##@ Other
 
