@@ -75,7 +75,7 @@ func (t *terminal) text(ctx context.Context) (string, error) {
 
 // picture draws what the terminal shows into a file.
 func (t *terminal) picture(ctx context.Context, title, path string) error {
-	screen, err := t.tmux(ctx, "capture-pane", "-e", "-p")
+	screen, err := t.tmux(ctx, "capture-pane", "-e", "-p", "-N") // with the blanks at the ends, which may be in reverse
 	if err != nil {
 		return err
 	}
