@@ -5,9 +5,11 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/klog/v2"
 
@@ -31,6 +33,7 @@ func main() {
 // untilSignalled is the context of everything: the first signal ends it, and what was begun is cleaned up.
 func untilSignalled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
+	restore := terminalRestorer(int(os.Stdin.Fd()))
 	signals := make(chan os.Signal, 1)
 	// A terminal that is closed cleans up as an interrupt does.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -40,9 +43,27 @@ func untilSignalled() context.Context {
 		// A person who cannot wait for the clean-up may interrupt that too; a closed terminal often tells twice.
 		for again := range signals {
 			if again != syscall.SIGHUP {
+				restore()
 				os.Exit(plugin.ExitInterrupted)
 			}
 		}
 	}()
 	return ctx
+}
+
+// terminalRestorer returns what sets the terminal as it is now, should the interactive screen still be up by then.
+func terminalRestorer(stdin int) func() {
+	before, err := term.GetState(stdin)
+	if err != nil {
+		return func() {} // it is no terminal
+	}
+	return func() {
+		now, err := term.GetState(stdin)
+		if err != nil || reflect.DeepEqual(now, before) {
+			return
+		}
+		_ = term.Restore(stdin, before)
+		// Back to the first page of the terminal, with the cursor, and without marks around what is pasted.
+		_, _ = os.Stdout.WriteString("\x1b[?1049l\x1b[?25h\x1b[?2004l\r\n")
+	}
 }

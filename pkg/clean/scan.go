@@ -83,6 +83,7 @@ func (r *scanRun) read(ctx context.Context) {
 	}
 	r.describe(ctx)
 	r.analyze(ctx)
+	r.cut = context.Cause(ctx)
 }
 
 // unknown are the images without a verdict.
@@ -124,6 +125,8 @@ type scanRun struct {
 	analyses map[string]scan.Analysis
 	// failed are the nodes that could not be asked, by their index.
 	failed map[int]error
+	// cut is why reading ended before its end, if it did.
+	cut error
 }
 
 // describe finds out which layers the images have: from the cache, else from a node that has the image, else from another.
@@ -288,17 +291,20 @@ func (r *scanRun) verdict(ctx context.Context, img *imageStock) *scan.Verdict {
 	if !img.configured {
 		return unscannable(img.trouble)
 	}
-	layers := make([]scan.Analysis, len(img.layers))
+	var layers []scan.Analysis
 	var missing []string
 	for i, id := range img.layers {
-		analysis, ok := r.analyses[id]
-		if layer := r.layers[id]; !ok && layer.lostForGood() {
-			missing = append(missing, fmt.Sprintf("layer %d of %d: %s", i+1, len(img.layers), layer.trouble))
+		if analysis, ok := r.analyses[id]; ok {
+			layers = append(layers, analysis)
+		} else if layer := r.layers[id]; layer == nil || layer.lostForGood() {
+			missing = append(missing, fmt.Sprintf("layer %d of %d: %s", i+1, len(img.layers), layer.why()))
 		}
-		layers[i] = analysis
 	}
-	if len(missing) > 0 {
+	switch {
+	case len(missing) > 0:
 		return unscannable(strings.Join(missing, "; "))
+	case len(layers) < len(img.layers): // nobody got to the others, though nodes have them
+		return unscannable(fmt.Sprintf("%d of %d layers were not read: %v", len(img.layers)-len(layers), len(img.layers), r.cut))
 	}
 	return r.Detector.Detect(ctx, layers)
 }

@@ -328,6 +328,18 @@ func (s stuck) Analyze(ctx context.Context, name string, layers []node.LayerOf, 
 	return ctx.Err()
 }
 
+// A layer that another node has as well, and that was not read, is as unknown as one that nobody has.
+func TestPreview_JudgesNoImageByHalfItsLayers(t *testing.T) {
+	s := stock(t, map[string][]string{"node1": {"good bad"}, "node2": {"good bad"}})
+	pass := scanPass(s, newMemory())
+	pass.Nodes, pass.Scan.Timeout = stuck{s.Nodes, "none"}, 50*time.Millisecond
+	p, err := pass.Preview(t.Context(), planned("node1", "node2"))
+	want(t, s, p, err, map[string]string{"good bad": "keep Unscannable"})
+	if got := p.Images[0].Verdict.Message; !strings.Contains(got, "2 of 2 layers were not read: the scan has taken the") {
+		t.Errorf("it says %q", got)
+	}
+}
+
 func TestPreview_KeepsWhatTheScanDidNotGetToInTime(t *testing.T) {
 	s := stock(t, map[string][]string{"node1": {"bad", "bad b"}})
 	pass := scanPass(s, newMemory())

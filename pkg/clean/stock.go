@@ -166,6 +166,14 @@ func (s *stock) without(n int, why string) {
 // lostForGood says that no node is asked for the layer any more.
 func (l *layerStock) lostForGood() bool { return len(l.holders) == 0 || l.tries >= mostTries }
 
+// why is why the layer was not analysed.
+func (l *layerStock) why() string {
+	if l == nil {
+		return "no node was asked for it"
+	}
+	return l.trouble
+}
+
 // needed are the layers that a verdict waits for: an image of which one layer is lost has its verdict, whatever is in the others.
 func (s *stock) needed() []*layerStock {
 	var needed []*layerStock

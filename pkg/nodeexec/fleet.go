@@ -182,6 +182,7 @@ func (f *Fleet) pod(ctx context.Context, at place) (*corev1.Pod, error) {
 		n.layers = n.expected()
 		made.guest = &job{name: made.name, role: scanner, host: made, layers: n.layers}
 		f.jobs[beside] = made.guest
+		f.ScanBeside = "" // the pods after the first only remove
 		roles = append(roles, scanner)
 	}
 	f.mu.Unlock()

@@ -23,11 +23,19 @@ func (f *Fleet) Release(ctx context.Context) error {
 
 	var group errgroup.Group
 	group.SetLimit(32)
-	for _, job := range jobs {
+	for at, job := range jobs {
 		if job.host != nil {
 			continue // it goes with its host
 		}
-		group.Go(func() error { return f.releaseJob(ctx, job) })
+		group.Go(func() error {
+			err := f.releaseJob(ctx, job)
+			if err != nil { // it is tried again the next time
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				job.useless, f.jobs[at] = true, job
+			}
+			return err
+		})
 	}
 	err := group.Wait()
 	if apierrors.IsForbidden(err) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
@@ -20,7 +22,9 @@ func (o *removal) runScreen(ctx context.Context) (err error) {
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	show := &boardDisplay{board: tui.NewBoard(), quiet: o.quiet}
-	s, err := o.reach(run, show)
+	timed, stop := o.timed(run)
+	s, err := o.reach(timed, show)
+	stop()
 	if err != nil {
 		return err
 	}
@@ -83,11 +87,7 @@ func (e *engine) Preview(ctx context.Context) (planned *plan.Plan, err error) {
 		return nil, err
 	}
 	// Nobody knows how long the person thinks: meanwhile no pod of ours stays on the nodes.
-	defer func() {
-		if releaseErr := s.release(ctx); releaseErr != nil {
-			err = errors.Join(err, fmt.Errorf("cleaning up: %w", releaseErr))
-		}
-	}()
+	defer func() { err = errors.Join(err, e.release(ctx)) }()
 	pass := s.pass(e.policy)
 	if e.policy.Scan {
 		if e.scanner, err = s.openScanner(ctx, e.database); err != nil {
@@ -99,11 +99,22 @@ func (e *engine) Preview(ctx context.Context) (planned *plan.Plan, err error) {
 	e.pass = pass
 	e.mu.Unlock()
 	planned, err = pass.Preview(ctx, s.nodes)
-	if err != nil || e.savePlan == "" {
-		return planned, err
+	if err == nil && e.savePlan != "" {
+		if _, unsaved := e.Save(planned); unsaved != nil {
+			s.progress.warn(unsaved.Error())
+		}
 	}
-	_, err = e.Save(planned)
 	return planned, err
+}
+
+// release takes the pods off the nodes. One whose kubelet is away is marked for deletion; that is told of, and ends nothing.
+func (e *engine) release(ctx context.Context) error {
+	err := e.session.release(ctx)
+	if err == nil || apierrors.IsForbidden(err) {
+		return err
+	}
+	e.session.progress.warn("cleaning up: " + err.Error())
+	return nil
 }
 
 // SoFar implements tui.Engine.
@@ -130,12 +141,14 @@ func (e *engine) Recheck(ctx context.Context, approved *plan.Plan) (*plan.Plan, 
 	defer e.steps.Unlock()
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
-	// What a person chose holds for what they approve of now, and not for what is decided later.
-	defer func(policy plan.Policy) { e.pass.Policy = policy }(e.pass.Policy)
-	e.pass.Policy.Chosen = approved.Policy.Chosen
+	// A pass of its own: what a person chose holds for what they approve of now, and a look that fails half-way spoils no other.
+	policy := e.policy
+	policy.Chosen = approved.Policy.Chosen
+	again := e.session.pass(policy)
+	again.Scan = e.pass.Scan
 	e.session.fleet.KeepPods = false
-	fresh, err := e.pass.PreviewAgain(ctx, e.session.nodes)
-	if err = errors.Join(err, e.session.release(ctx)); err != nil {
+	fresh, err := again.PreviewAgain(ctx, e.session.nodes)
+	if err = errors.Join(err, e.release(ctx)); err != nil {
 		return nil, err
 	}
 	return plan.Restrict(fresh, approved), nil

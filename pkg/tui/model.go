@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"charm.land/bubbles/v2/textinput"
@@ -73,6 +72,7 @@ type model struct {
 	fleet      *fleet
 	download   *download
 	warnings   []string
+	warned     map[string]bool // what is in warnings
 	decided    *plan.Plan
 	decidedAt  time.Time
 	refreshAt  time.Time // when to decide anew
@@ -174,8 +174,11 @@ const messageTime = 8 * time.Second
 // warn keeps a message for the tab of warnings.
 func (m *model) warn(text string) {
 	text = oneLine(text)
-	if !slices.Contains(m.warnings, text) {
-		m.warnings = append(m.warnings, text)
+	if m.warned == nil {
+		m.warned = map[string]bool{}
+	}
+	if !m.warned[text] {
+		m.warned[text], m.warnings = true, append(m.warnings, text)
 	}
 }
 

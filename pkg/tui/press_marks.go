@@ -102,9 +102,13 @@ func (w *warning) press(m *model, k tea.KeyPressMsg) tea.Cmd {
 }
 
 func (w *warning) lines(*model) []string {
+	unscanned := ""
+	if w.catalog.plan.Policy.Scan {
+		unscanned = " Nor was it scanned."
+	}
 	return []string{
 		styleAttention.Render("! " + w.name + " can probably not be pulled again"),
-		"It has no repository digest: it was built or imported here. Once removed, it may be gone for good.",
+		"It has no repository digest: it was built or imported here. Once removed, it may be gone for good." + unscanned,
 		"Mark it for removal all the same? y marks it, any other key does not.",
 	}
 }
