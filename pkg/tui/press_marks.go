@@ -102,15 +102,14 @@ func (w *warning) press(m *model, k tea.KeyPressMsg) tea.Cmd {
 }
 
 func (w *warning) lines(*model) []string {
-	unscanned := ""
-	if w.catalog.plan.Policy.Scan {
-		unscanned = " Nor was it scanned."
-	}
-	return []string{
+	lines := []string{
 		styleAttention.Render("! " + w.name + " can probably not be pulled again"),
-		"It has no repository digest: it was built or imported here. Once removed, it may be gone for good." + unscanned,
-		"Mark it for removal all the same? y marks it, any other key does not.",
+		"It has no repository digest: it was built or imported here. Once removed, it may be gone for good.",
 	}
+	if w.catalog.plan.Policy.Scan {
+		lines = append(lines, "It was not scanned: nothing is known of its vulnerabilities.")
+	}
+	return append(lines, "Mark it for removal all the same? y marks it, any other key does not.")
 }
 
 // telling is the reason that says most about a row: of its copies, one that can go if any can.
