@@ -35,8 +35,7 @@ func openScreen(t *testing.T, env []string, args ...string) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A socket's path has at most 107 characters, fewer than some tests' folders have.
-	dir, err := os.MkdirTemp("", "screen")
+	dir, err := os.MkdirTemp("", "screen") //nolint:usetesting // a socket's path has at most 107 characters, fewer than some tests' folders have
 	if err != nil {
 		t.Fatal(err)
 	}

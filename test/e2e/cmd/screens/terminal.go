@@ -44,8 +44,7 @@ func (t *terminal) tmux(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "tmux", append([]string{"-u", "-L", t.server, "-f", "/dev/null"}, args...)...)
 	out, err := cmd.Output()
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return "", fmt.Errorf("running tmux %s: %w: %s", args[0], err, exit.Stderr)
 		}
 		return "", fmt.Errorf("running tmux %s: %w", args[0], err)
