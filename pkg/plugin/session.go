@@ -74,7 +74,7 @@ func (f *sessionFlags) connectionFlags() *pflag.FlagSet {
 	f.addClusterTo(flags, "Where imageclean's pods go. It must admit pods that mount host paths (default kube-system)")
 	// client-go's own time limit would cut the watches; --timeout bounds the whole command.
 	flags.Lookup("request-timeout").Hidden = true
-	flags.DurationVar(&f.timeout, "timeout", f.timeout, "How long it may take altogether")
+	flags.DurationVar(&f.timeout, "timeout", f.timeout, "How long it may take altogether; where a screen opens, each step of it")
 	return flags
 }
 

@@ -263,6 +263,29 @@ func TestScreen_LeavesTheTerminalAndTheNodesAsTheyWere(t *testing.T) {
 // colour is any but the terminal's own.
 var colour = regexp.MustCompile(`\x1b\[([0-9]+;)*(3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]`)
 
+// A second signal ends the command at once, in the middle of its clean-up.
+func TestScreen_LeavesTheTerminalAsItWasToWhoCannotWait(t *testing.T) {
+	litter(t, 3)
+	s := openScreen(t, nil, litterScreen...)
+	s.shows("LOADING", "starting its pod")
+	s.signal(syscall.SIGTERM)
+	time.Sleep(20 * time.Millisecond)
+	s.signal(syscall.SIGTERM)
+	s.ended(130)
+	// What stays for a while is that of a run that was killed.
+	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"}
+	background := metav1.DeletePropagationBackground
+	err := client.BatchV1().Jobs(metav1.NamespaceSystem).DeleteCollection(t.Context(), metav1.DeleteOptions{PropagationPolicy: &background}, ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its pods are gone", func() bool {
+		pods, err := client.CoreV1().Pods(metav1.NamespaceSystem).List(t.Context(), ours)
+		return err == nil && len(pods.Items) == 0
+	})
+	wantNothingAlive(t)
+}
+
 func TestScreen_FitsTheTerminal(t *testing.T) {
 	litter(t, 3)
 	s := openScreen(t, []string{"NO_COLOR=yes"}, litterScreen...)

@@ -1,4 +1,4 @@
-// Package terminal is a terminal with a program in it, for tests that look at a screen and type: tmux shows what a person would see.
+// Package terminal is a terminal with a program in it, for tests and pictures that take looking at a screen and typing: tmux shows what a person would see.
 // It knows nothing of what the program does.
 package terminal
 
@@ -38,7 +38,7 @@ func Open(ctx context.Context, dir string, width, height int) (*Terminal, error)
 	}
 	t := &Terminal{socket: filepath.Join(dir, "tmux")}
 	// Where CI is set nobody is asked.
-	_, err := t.tmux(ctx, "-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "-e", "CI=", "sh")
+	_, err := t.tmux(ctx, "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "-e", "CI=", "sh")
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (t *Terminal) Close() error {
 }
 
 func (t *Terminal) tmux(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "tmux", append([]string{"-S", t.socket}, args...)...)
+	cmd := exec.CommandContext(ctx, "tmux", append([]string{"-u", "-S", t.socket, "-f", "/dev/null"}, args...)...) // UTF-8, whatever the locale is
 	cmd.Env = append(os.Environ(), "TMUX=")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -143,9 +143,9 @@ func (t *Terminal) Text(ctx context.Context) (string, error) {
 	return t.tmux(ctx, "capture-pane", "-p")
 }
 
-// Colours is what the terminal shows, with escape sequences for colours and the like.
+// Colours is what the terminal shows, with escape sequences for colours and the like, and the blanks at the ends of its lines.
 func (t *Terminal) Colours(ctx context.Context) (string, error) {
-	return t.tmux(ctx, "capture-pane", "-e", "-p")
+	return t.tmux(ctx, "capture-pane", "-e", "-p", "-N")
 }
 
 // Shows returns what the terminal shows once all these texts are in it.

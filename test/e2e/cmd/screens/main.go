@@ -13,7 +13,11 @@ import (
 
 	"github.com/imageclean/kubectl-imageclean/test/cluster"
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/screenshot"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/terminal"
 )
+
+const columns, rows = 100, 30
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -32,9 +36,6 @@ func run(ctx context.Context) error {
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
-		return err
-	}
-	if err := cluster.Install(ctx, os.Stdout, "tmux", "tmux"); err != nil {
 		return err
 	}
 	folder, err := os.MkdirTemp("", "imageclean-screens")
@@ -57,15 +58,22 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	command := append([]string{"kubectl", "imageclean", "run"}, flags...)
-	say("%s", strings.Join(command, " "))
-	t, err := start(ctx, command...)
+	t, err := terminal.Open(ctx, folder, columns, rows)
 	if err != nil {
 		return err
 	}
-	defer t.end()
+	defer t.Close()
+	command := "kubectl imageclean run " + strings.Join(flags, " ")
+	say("%s", command)
+	if err := t.Run(ctx, command+"; echo ended with $?"); err != nil {
+		return err
+	}
 	return photograph(ctx, t, func(name string) error {
 		say("docs/screens/%s.svg", name)
-		return t.picture(ctx, "kubectl imageclean run", filepath.Join(into, name+".svg"))
+		screen, err := t.Colours(ctx)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(into, name+".svg"), screenshot.SVG("kubectl imageclean run", screen, columns, rows), 0o644)
 	})
 }

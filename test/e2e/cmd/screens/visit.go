@@ -8,50 +8,37 @@ import (
 	"time"
 
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/terminal"
 )
 
-// How long things may take: what only the screen does, and what nodes do.
-const (
-	soon  = 10 * time.Second
-	later = 3 * time.Minute
-)
-
-// The question takes no key that comes sooner: one after it has appeared, one after another, Enter after the word.
-const (
-	beforeTyping = 500 * time.Millisecond
-	betweenKeys  = 80 * time.Millisecond
-	beforeEnter  = 500 * time.Millisecond
-)
-
-// toTop is how long the cursor may take to the first row, where it may be already.
-const toTop = 500 * time.Millisecond
+// moment is how long the screen may take to move its cursor, and how long the question takes no key at first, nor Enter after another.
+const moment = 500 * time.Millisecond
 
 // photograph goes through a run, from the review to the report, and takes pictures on the way.
-func photograph(ctx context.Context, t *terminal, picture func(name string) error) error {
+func photograph(ctx context.Context, t *terminal.Terminal, picture func(name string) error) error {
+	press := func(keys ...string) func() error { return func() error { return t.Press(ctx, keys...) } }
+	wait := func(text string) func() error {
+		return func() error { _, err := t.Shows(ctx, text); return err }
+	}
 	for _, step := range []func() error{
-		func() error { return t.waitFor(ctx, "REVIEW | plan", later) },
+		wait("REVIEW | plan"),
 		func() error { return moveTo(ctx, t, scene.Stale[0]) },
-		func() error { return t.press(ctx, "Enter") },
-		func() error { return t.waitFor(ctx, "Vulnerable: ", soon) },
+		press("Enter"), wait("Vulnerable: "),
 		func() error { return picture("review") },
 
-		func() error { return t.press(ctx, "3") },
-		func() error { return t.waitFor(ctx, "[3 Kept(", soon) },
+		press("3"), wait("[3 Kept("),
 		func() error { return moveTo(ctx, t, scene.Excluded) },
-		func() error { return t.waitFor(ctx, "Excluded: ", soon) },
+		wait("Excluded: "),
 		func() error { return picture("protected") },
 
-		func() error { return t.press(ctx, "D") },
+		press("D"),
 		func() error { return typeWord(ctx, t) },
 		func() error { return picture("confirm") },
 
-		func() error { return pause(ctx, beforeEnter) },
-		func() error { return t.press(ctx, "Enter") },
-		func() error { return t.waitFor(ctx, "DONE in", later) },
+		press("Enter"), wait("DONE in"),
 		func() error { return picture("done") },
 
-		func() error { return t.press(ctx, "q") },
-		func() error { return t.waitForEnd(ctx, later) },
+		press("q"), wait("ended with 0"),
 	} {
 		if err := step(); err != nil {
 			return err
@@ -63,27 +50,25 @@ func photograph(ctx context.Context, t *terminal, picture func(name string) erro
 var cursor = regexp.MustCompile(`(?m)^>.*`)
 
 // moveTo moves the cursor down from the top until it is on an image.
-func moveTo(ctx context.Context, t *terminal, image string) error {
-	if err := t.press(ctx, "g", "g"); err != nil {
+func moveTo(ctx context.Context, t *terminal.Terminal, image string) error {
+	if err := t.Press(ctx, "g", "g"); err != nil {
 		return err
 	}
-	if err := pause(ctx, toTop); err != nil {
-		return err
-	}
-	for {
-		text, err := t.text(ctx)
+	for before := "none"; ; {
+		time.Sleep(moment)
+		text, err := t.Text(ctx)
 		if err != nil {
 			return err
 		}
 		row := cursor.FindString(text)
-		if strings.Contains(row, " "+image+" ") {
+		switch {
+		case strings.Contains(row, " "+image+" "):
 			return nil
+		case row == before:
+			return fmt.Errorf("looking for %s: the cursor goes no further on\n%s", image, text)
 		}
-		if err := t.press(ctx, "j"); err != nil {
-			return err
-		}
-		moved := func(shown string) (bool, error) { return cursor.FindString(shown) != row, nil }
-		if err := t.wait(ctx, soon, "a row below, on the way to "+image, moved); err != nil {
+		before = row
+		if err := t.Press(ctx, "j"); err != nil {
 			return err
 		}
 	}
@@ -92,11 +77,8 @@ func moveTo(ctx context.Context, t *terminal, image string) error {
 var question = regexp.MustCompile(`Type (\S+) and press Enter`)
 
 // typeWord types the word that the question asks for, which is the context's name where there are several nodes.
-func typeWord(ctx context.Context, t *terminal) error {
-	if err := t.waitFor(ctx, "and press Enter", later); err != nil {
-		return err
-	}
-	text, err := t.text(ctx)
+func typeWord(ctx context.Context, t *terminal.Terminal) error {
+	text, err := t.Shows(ctx, "and press Enter")
 	if err != nil {
 		return err
 	}
@@ -104,20 +86,13 @@ func typeWord(ctx context.Context, t *terminal) error {
 	if match == nil {
 		return fmt.Errorf("no word is asked for; the screen shows:\n%s", text)
 	}
-	if err := pause(ctx, beforeTyping); err != nil {
+	time.Sleep(moment)
+	if err := t.Type(ctx, match[1]); err != nil {
 		return err
 	}
-	if err := t.press(ctx, strings.Split(match[1], "")...); err != nil {
+	if _, err := t.Shows(ctx, "> "+match[1]); err != nil {
 		return err
 	}
-	return t.waitFor(ctx, "> "+match[1], soon)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
+	time.Sleep(moment)
+	return nil
 }
