@@ -60,8 +60,9 @@ type model struct {
 	input      textinput.Model // the filter while it is typed
 	filtering  bool
 	cursor     int
-	top        int // the first row on screen
-	rangeFrom  int // noRange, or the row where a range begins
+	touched    bool // a key was pressed
+	top        int  // the first row on screen
+	rangeFrom  int  // noRange, or the row where a range begins
 	groupKey   bool
 	nodesTop   int // the first line on screen of tabs without marks
 	help       bool

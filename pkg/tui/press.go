@@ -10,6 +10,7 @@ import (
 
 // press takes a key. What has the keys comes first: the question, a dialog, the filter.
 func (m *model) press(k tea.KeyPressMsg) tea.Cmd {
+	m.touched = true
 	switch {
 	case m.leaving && k.IsRepeat: // a key that is held down does not insist
 		return nil

@@ -114,7 +114,10 @@ func (m *model) adopt(a *arrangement) {
 		m.marks.adopt(a.catalog)
 	}
 	m.shown, m.tallies = a, nil
-	m.cursor = a.find(at, m.cursor)
+	// Where nobody has pressed a key yet, what comes in goes below the first row.
+	if m.touched {
+		m.cursor = a.find(at, m.cursor)
+	}
 	if m.rangeFrom != noRange {
 		m.rangeFrom = a.find(from, m.rangeFrom)
 	}

@@ -44,6 +44,30 @@ func TestModel_FillsWhileNodesAnswer(t *testing.T) {
 	}
 }
 
+// While rows come in, groups come in above others. The cursor of somebody who has not pressed a key is where they begin to read.
+func TestModel_BeginsAtTheFirstRowUnlessSomebodyHasMoved(t *testing.T) {
+	waiting := []plan.Reason{{Code: plan.Unscannable, Message: "it was not scanned"}}
+	for _, moved := range []bool{false, true} {
+		d := newDriver(t, &recorder{decided: sample()})
+		soFar := planOf(2, imageSpec{"localhost/tools:dev", "p-", 1200, 55, [4]int{}}, imageSpec{"docker.io/library/nginx:1.21", "k-", 142, 12, [4]int{}})
+		soFar.Images[1].Copies[0].Reasons, soFar.Images[1].Verdict = waiting, nil
+		d.send(soFarMsg{catalog: newCatalog(soFar)})
+		if !d.shows("waits for its scan") {
+			t.Errorf("an image that is not scanned yet:\n%s", d.view())
+		}
+		if moved {
+			d.press("j")
+		}
+		d.run(d.enqueue(d.preview()))
+		if (d.cursor == 0) == moved {
+			t.Errorf("moved: %v, and the cursor is on row %d:\n%s", moved, d.cursor, d.view())
+		}
+		if d.shows("waits for its scan") {
+			t.Errorf("the scan has ended:\n%s", d.view())
+		}
+	}
+}
+
 func TestModel_PollsNoMoreThanATenthOfTheTime(t *testing.T) {
 	d := newDriver(t, &recorder{decided: sample()})
 	var waits []time.Duration

@@ -236,6 +236,8 @@ func (m *model) whyWords(r row, mk mark) string {
 		return "skip: no repull"
 	case reason.Code == plan.NotPullable && mk == markOn:
 		return "by you: no repull"
+	case reason.Code == plan.Unscannable && m.state == stateScanning && m.shown.catalog.plan.Images[r.entry].Verdict == nil:
+		return "waits for its scan"
 	}
 	words := shortReason(reason)
 	if e := &m.shown.catalog.entries[r.entry]; r.copy == allCopies && e.open() > 0 && e.open() < len(m.shown.catalog.plan.Images[r.entry].Copies) {
