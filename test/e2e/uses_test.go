@@ -248,7 +248,7 @@ func TestRun_KeepsWhatCameToBeUsedWhileAPersonThought(t *testing.T) {
 	cleanHard(t)
 	refs := pullHard(t, "asked:1", "asked:2")
 	node := bed.Nodes()[0]
-	command := "../../bin/kubectl-imageclean run --no-scan --older-than=0s --image " + hard + "asked " + node
+	command := "../../bin/kubectl-imageclean run --no-tui --no-scan --older-than=0s --image " + hard + "asked " + node
 	said := askAtTerminal(t, command, func() {
 		createPod(t, "asked", hardSpec(node, refs[0]))
 		waitRunning(t, "asked")
