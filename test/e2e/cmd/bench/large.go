@@ -109,19 +109,19 @@ func scanner(ctx context.Context, root, dir string) (cpu time.Duration, peak int
 	}
 	request := node.AnalyzeRequest{Version: scan.Version, Layers: []node.Source{{DiffID: "sha256:" + fmt.Sprintf("%064d", 1), Dir: dir}}}
 	found := 0
-	var peakErr error
+	watched := make(chan int64, 1)
+	go func() { watched <- watchMemory(cmd.Process.Pid) }()
 	err = errors.Join(node.WriteRequest(stdin, request), node.ReadAnswer(bufio.NewReader(stdout), node.VerbAnalyze, func(item node.AnalyzeItem) error {
 		if item.Analysis != nil && item.Analysis.Error != "" {
 			return errors.New(item.Analysis.Error)
 		}
 		if item.Analysis != nil {
 			found = len(item.Analysis.Body)
-			// What the system says of an ended process counts the memory of the one that has started it.
-			peak, peakErr = peakMemory(cmd.Process.Pid)
 		}
 		return nil
 	}, nil))
-	err = errors.Join(err, peakErr, stdin.Close(), cmd.Wait())
+	peak = <-watched
+	err = errors.Join(err, stdin.Close(), cmd.Wait())
 	if err != nil {
 		return 0, 0, fmt.Errorf("reading a large layer: %w", err)
 	}
@@ -129,6 +129,19 @@ func scanner(ctx context.Context, root, dir string) (cpu time.Duration, peak int
 		return 0, 0, errors.New("reading a large layer: nothing was found in it")
 	}
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak, nil
+}
+
+// watchMemory returns the largest resident set that a process has had, in bytes, once it has ended and before it is waited for: what the
+// system says of it then counts the memory of the one that has started it.
+func watchMemory(pid int) (peak int64) {
+	for {
+		now, err := peakMemory(pid)
+		if err != nil {
+			return peak
+		}
+		peak = now
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // peakMemory is the largest resident set that a process has had so far, in bytes.
