@@ -38,8 +38,9 @@ TOOLS         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imageclean/tools
 tool_path      = $(TOOLS)/$(shell { go version; cat tools/$(1)/go.*; } | sha256sum | cut -c1-16)/$(1)
 GOLANGCI_LINT := $(call tool_path,golangci-lint)
 TRIVY         := $(call tool_path,trivy)
+CONTROLLER_GEN := $(call tool_path,controller-gen)
 
-$(GOLANGCI_LINT) $(TRIVY):
+$(GOLANGCI_LINT) $(TRIVY) $(CONTROLLER_GEN):
 	@echo "building $(@F), which takes minutes the first time"
 	@mkdir -p $(@D).new && CGO_ENABLED=0 go -C tools/$(@F) build -trimpath -ldflags '-s -w' -o $(@D).new/ tool && mv -T $(@D).new $(@D)
 
@@ -105,8 +106,16 @@ lint: $(GOLANGCI_LINT) ## golangci-lint and gofmt, in every module with code of 
 	@failed=; for m in $(LINT_MODULES); do \
 		echo "lint $$m"; (cd $$m && $(GOLANGCI_LINT) run --allow-parallel-runners ./...) || failed=1; done; test -z "$$failed"
 
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Make anew what is made from pkg/api: its copying, and the definitions of its resources
+	$(CONTROLLER_GEN) object paths=./pkg/api
+	$(CONTROLLER_GEN) crd paths=./pkg/api output:crd:stdout >pkg/manifests/crds.yaml
+
 .PHONY: verify
-verify: ## go.mod and go.sum are tidy
+verify: $(CONTROLLER_GEN) ## go.mod and go.sum are tidy, and what is generated is as it would be
+	@$(CONTROLLER_GEN) crd paths=./pkg/api output:crd:stdout | diff -u pkg/manifests/crds.yaml - >&2 && \
+		$(CONTROLLER_GEN) object paths=./pkg/api output:object:stdout | diff -u pkg/api/zz_generated.deepcopy.go - >&2 || \
+		{ echo "pkg/api has changed: run make generate"; exit 1; }
 	@failed=; for m in $(ALL_MODULES); do \
 		echo "verify $$m"; go -C $$m mod tidy -diff || failed=1; done; test -z "$$failed"
 
