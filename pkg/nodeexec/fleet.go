@@ -44,6 +44,16 @@ type Config struct {
 	// KeepPods keeps a node's pod after its inventory, for a removal that follows at once. Without it each lives for one
 	// question.
 	KeepPods bool
+	// Collector is for automatic passes: a node's pod has a container to look with and one to remove with, and where Scanner says so
+	// a scanner between them. Without it a pod has the remover alone. The pods stay after the inventory, as with KeepPods.
+	Collector, Scanner bool
+	// KeepFinished is how long the cluster keeps finished Jobs and their pods, so that their logs can be read. Zero has them deleted
+	// as soon as they are not needed. Retain changes it afterwards.
+	KeepFinished time.Duration
+	// ManagedBy is the value of ManagedByLabel, ManagedByPlugin when empty.
+	ManagedBy string
+	// Owner, when set, is an object that the Jobs go with.
+	Owner *metav1.OwnerReference
 	// Deadline is how long a node's pod may live once it runs.
 	Deadline time.Duration
 	// Progress, when set, is told what a node is waiting for. It may be called from several goroutines.
@@ -60,6 +70,8 @@ type Fleet struct {
 	mu    sync.Mutex
 	nodes map[string]Node
 	jobs  map[place]*job
+	// kept are the names of the Jobs that have done their work and stay.
+	kept map[string]bool
 }
 
 // place is where a verb is run: a node has at most one container of each role.
@@ -71,7 +83,7 @@ type place struct {
 // NewFleet returns a fleet for these nodes. It starts to watch for the pods of its run; nothing is created yet.
 // Call Close when done, whatever happened.
 func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) {
-	f := &Fleet{Config: config, nodes: make(map[string]Node, len(nodes)), jobs: map[place]*job{}}
+	f := &Fleet{Config: config, nodes: make(map[string]Node, len(nodes)), jobs: map[place]*job{}, kept: map[string]bool{}}
 	for _, n := range nodes {
 		f.nodes[n.Name] = n
 	}

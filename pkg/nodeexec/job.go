@@ -1,6 +1,7 @@
 package nodeexec
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -19,9 +20,14 @@ const (
 	AppName  = "imageclean"
 	// RunLabel has the run's ID.
 	RunLabel = "imageclean.sh/run"
-	// TypeLabel is Eraser's, with its word for pods that a person asked for.
-	TypeLabel  = "eraser.sh/type"
-	typeManual = "manual"
+	// ManagedByLabel tells what runs of the plugin made from what the controller made.
+	ManagedByLabel      = "app.kubernetes.io/managed-by"
+	ManagedByPlugin     = "kubectl-imageclean"
+	ManagedByController = "imageclean-controller"
+	// TypeLabel is Eraser's, with its words for pods of automatic passes and for those that somebody asked for.
+	TypeLabel     = "eraser.sh/type"
+	TypeCollector = "collector"
+	TypeManual    = "manual"
 	// NodeAnnotation has the node's name, which may be longer than a label.
 	NodeAnnotation = "imageclean.sh/node"
 )
@@ -51,7 +57,7 @@ func jobName(node, run string, r role) string {
 // job is the Job that puts a pod of ours on a node, with a container of each role. It is named for the first.
 func (c *Config) job(n Node, roles ...role) *batchv1.Job {
 	labels := map[string]string{
-		AppLabel: AppName, managedByLabel: managedBy, RunLabel: c.Run, TypeLabel: typeManual,
+		AppLabel: AppName, ManagedByLabel: cmp.Or(c.ManagedBy, ManagedByPlugin), RunLabel: c.Run, TypeLabel: TypeManual,
 		// Injected side-cars would keep the pod alive and give it a network identity.
 		"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "kuma.io/sidecar-injection": "disabled",
 	}

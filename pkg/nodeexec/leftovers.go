@@ -20,10 +20,6 @@ import (
 )
 
 const (
-	// managedByLabel with managedBy tells what a run of the plugin made from what a controller made.
-	managedByLabel = "app.kubernetes.io/managed-by"
-	managedBy      = "kubectl-imageclean"
-
 	// sweepAfter leaves a finished Job to its own run for a while.
 	sweepAfter = 30 * time.Second
 	// clockSkew is how far our clock and the API server's may lie apart. A deadline that only our clock says has passed has to
@@ -56,20 +52,23 @@ type Leftover struct {
 	Run, Node       string
 	CreatedAt       time.Time
 	State           LeftoverState
-	// endedAt is when a finished Job ended.
-	endedAt time.Time
+	// sweepAt is from when on a finished Job may be swept.
+	sweepAt time.Time
 }
 
-var ours = metav1.ListOptions{LabelSelector: labels.Set{AppLabel: AppName, managedByLabel: managedBy}.String()}
+func madeBy(managedBy string) metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: labels.Set{AppLabel: AppName, ManagedByLabel: managedBy}.String()}
+}
 
-// Leftovers lists everything that runs of the plugin have in a namespace, or in all when it is empty. Runs at work are among it.
-func Leftovers(ctx context.Context, client kubernetes.Interface, namespace string) ([]Leftover, error) {
+// Leftovers lists everything that runs of one maker (ManagedByPlugin, ManagedByController) have in a namespace, or in all when it is
+// empty. Runs at work are among it, and so are Jobs that are kept for their logs.
+func Leftovers(ctx context.Context, client kubernetes.Interface, namespace, managedBy string) ([]Leftover, error) {
 	// Pods first: the Job of a pod that was there before is gone for good when it is not there now.
-	pods, err := client.CoreV1().Pods(namespace).List(ctx, ours)
+	pods, err := client.CoreV1().Pods(namespace).List(ctx, madeBy(managedBy))
 	if err != nil {
 		return nil, withGrant(fmt.Errorf("listing pods: %w", err), "list", "pods")
 	}
-	found, err := leftJobs(ctx, client, namespace)
+	found, err := leftJobs(ctx, client, namespace, managedBy)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +88,8 @@ func Leftovers(ctx context.Context, client kubernetes.Interface, namespace strin
 	return found, nil
 }
 
-func leftJobs(ctx context.Context, client kubernetes.Interface, namespace string) ([]Leftover, error) {
-	jobs, err := client.BatchV1().Jobs(namespace).List(ctx, ours)
+func leftJobs(ctx context.Context, client kubernetes.Interface, namespace, managedBy string) ([]Leftover, error) {
+	jobs, err := client.BatchV1().Jobs(namespace).List(ctx, madeBy(managedBy))
 	if err != nil {
 		return nil, withGrant(fmt.Errorf("listing jobs: %w", err), "list", "jobs")
 	}
@@ -98,7 +97,9 @@ func leftJobs(ctx context.Context, client kubernetes.Interface, namespace string
 	for i := range jobs.Items {
 		job := &jobs.Items[i]
 		l := leftover("Job", &job.ObjectMeta, job.Spec.Template.Spec.NodeName)
-		l.State, l.endedAt = jobState(job, time.Now())
+		var endedAt time.Time
+		l.State, endedAt = jobState(job, time.Now())
+		l.sweepAt = endedAt.Add(keptFor(job, managedBy))
 		found[i] = l
 	}
 	return found, nil
@@ -151,16 +152,25 @@ func leftPod(pod *corev1.Pod) Leftover {
 	return l
 }
 
-// Sweep deletes the Jobs in the namespace that earlier runs left: those that have been finished for a while, and those past
-// their deadline. A run at work has neither.
-func Sweep(ctx context.Context, client kubernetes.Interface, namespace string) error {
-	found, err := leftJobs(ctx, client, namespace)
+// keptFor is how long a finished Job is left alone. Only the plugin keeps none for their logs.
+func keptFor(job *batchv1.Job, managedBy string) time.Duration {
+	if ttl := job.Spec.TTLSecondsAfterFinished; managedBy != ManagedByPlugin && ttl != nil {
+		return time.Duration(*ttl)*time.Second + clockSkew
+	}
+	return sweepAfter
+}
+
+// Sweep deletes the Jobs in the namespace that earlier runs of one maker (ManagedByPlugin, ManagedByController) left: those that have
+// been finished for a while, the plugin's, or for as long as they are kept, the controller's, and those past their deadline. A run
+// at work has neither.
+func Sweep(ctx context.Context, client kubernetes.Interface, namespace, managedBy string) error {
+	found, err := leftJobs(ctx, client, namespace, managedBy)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, l := range found {
-		if l.State == LeftoverOverdue || l.State == LeftoverFinished && time.Since(l.endedAt) > sweepAfter {
+		if l.State == LeftoverOverdue || l.State == LeftoverFinished && time.Now().After(l.sweepAt) {
 			errs = append(errs, deleteLeftover(ctx, client, l, metav1.DeletePropagationBackground))
 		}
 	}

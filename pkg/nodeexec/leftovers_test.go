@@ -44,7 +44,7 @@ func begun(ago time.Duration) func(*batchv1.Job) {
 func leftPodOf(job, name string, change func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: "ops", UID: types.UID(name), Labels: map[string]string{AppLabel: AppName, managedByLabel: managedBy, RunLabel: "k3x9f"},
+			Name: name, Namespace: "ops", UID: types.UID(name), Labels: map[string]string{AppLabel: AppName, ManagedByLabel: ManagedByPlugin, RunLabel: "k3x9f"},
 			OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: job, UID: types.UID(job), Controller: new(true)}},
 		},
 		Spec:   corev1.PodSpec{NodeName: "n1"},
@@ -59,7 +59,7 @@ func leftPodOf(job, name string, change func(*corev1.Pod)) *corev1.Pod {
 // aLot has a leftover in every state, and what is none.
 func aLot() []runtime.Object {
 	foreign := leftJob("foreign", ended(batchv1.JobComplete, time.Hour))
-	foreign.Labels = map[string]string{AppLabel: AppName, managedByLabel: "imageclean-controller"}
+	foreign.Labels = map[string]string{AppLabel: AppName, ManagedByLabel: ManagedByController}
 	return []runtime.Object{
 		leftJob("at-work", nil), leftPodOf("at-work", "at-work-pod", nil),
 		leftJob("slow-clock", begun(6*time.Minute)), // five minutes are over, but a clock may be wrong
@@ -77,7 +77,7 @@ func aLot() []runtime.Object {
 }
 
 func TestLeftovers_SayWhatEachIsDoing(t *testing.T) {
-	found, err := Leftovers(t.Context(), fake.NewClientset(aLot()...), "")
+	found, err := Leftovers(t.Context(), fake.NewClientset(aLot()...), "", ManagedByPlugin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestSweep_DeletesOnlyJobsThatNobodyNeeds(t *testing.T) {
 	elsewhere := leftJob("elsewhere", ended(batchv1.JobComplete, time.Hour))
 	elsewhere.Namespace = "other"
 	client := fake.NewClientset(append(aLot(), elsewhere)...)
-	if err := Sweep(t.Context(), client, "ops"); err != nil {
+	if err := Sweep(t.Context(), client, "ops", ManagedByPlugin); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := jobNames(t, client), []string{"at-work", "elsewhere", "ending", "foreign", "just-failed", "slow-clock"}; !slices.Equal(got, want) {
@@ -144,7 +144,7 @@ func TestSweep_SaysWhatItMayNot(t *testing.T) {
 		reason := `User "jane" cannot delete resource "jobs" in API group "batch" in the namespace "ops"`
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: "jobs"}, name, errString(reason))
 	})
-	err := Sweep(t.Context(), client, "ops")
+	err := Sweep(t.Context(), client, "ops", ManagedByPlugin)
 	if err == nil || !strings.Contains(err.Error(), "the ClusterRole imageclean-runner grants delete on jobs") {
 		t.Errorf("got %v", err)
 	}
@@ -167,7 +167,7 @@ func TestClearLeftovers_SaysWhichNodeKeepsWhatCannotGo(t *testing.T) {
 	client.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, nil // accepted, but the pod stays
 	})
-	found, err := Leftovers(t.Context(), client, "ops")
+	found, err := Leftovers(t.Context(), client, "ops", ManagedByPlugin)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,14 +148,14 @@ func (o *cleanupOptions) Run(ctx context.Context) error {
 // find lists the leftovers everywhere, or where the user may look.
 func (o *cleanupOptions) find(ctx context.Context, client kubernetes.Interface) ([]nodeexec.Leftover, error) {
 	if *o.config.Namespace != "" {
-		return nodeexec.Leftovers(ctx, client, o.namespace)
+		return nodeexec.Leftovers(ctx, client, o.namespace, nodeexec.ManagedByPlugin)
 	}
-	found, err := nodeexec.Leftovers(ctx, client, metav1.NamespaceAll)
+	found, err := nodeexec.Leftovers(ctx, client, metav1.NamespaceAll, nodeexec.ManagedByPlugin)
 	if !apierrors.IsForbidden(err) {
 		return found, err
 	}
 	fmt.Fprintf(o.ErrOut, "only namespace %s is looked at: %v\n", o.namespace, report.Printable(err.Error()))
-	return nodeexec.Leftovers(ctx, client, o.namespace)
+	return nodeexec.Leftovers(ctx, client, o.namespace, nodeexec.ManagedByPlugin)
 }
 
 // chooseLeftovers makes the rows of what was found, and says what of it is to be deleted.

@@ -210,7 +210,7 @@ func (s *session) prepare(ctx context.Context, keepPods bool) error {
 	s.sweep.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 		defer cancel()
-		_ = nodeexec.Sweep(ctx, client, o.namespace) // what cannot be swept now, the next run or cleanup sweeps
+		_ = nodeexec.Sweep(ctx, client, o.namespace, nodeexec.ManagedByPlugin) // what cannot be swept now, the next run or cleanup sweeps
 	})
 	return nil
 }
