@@ -14,7 +14,7 @@ import (
 const (
 	// DefaultSocket is the runtime's socket: a hostPath volume of type Socket.
 	DefaultSocket = "/run/imageclean-runtime.sock"
-	// DefaultLease is in an emptyDir that all containers of the pod share. The pod-wide lock is beside it.
+	// DefaultLease is in an emptyDir. Where containers share it, each is told of a lease of its own.
 	DefaultLease = "/run/imageclean/lease"
 	// DefaultLog is what the container's first process, hold, writes to. An exec's own output goes to the driver only.
 	DefaultLog = "/proc/1/fd/1"

@@ -87,6 +87,7 @@ func (p Program) Run(ctx context.Context, args []string, config Config, stderr i
 	log := flags.String("log", DefaultLog, "")
 	if verb.Name != VerbHold {
 		flags.StringVar(&config.Pod, "pod", "", "")
+		flags.StringVar(&config.Run, "run", "", "")
 		if p.Runtime {
 			flags.StringVar(&config.Socket, "socket", DefaultSocket, "")
 		}
@@ -126,7 +127,7 @@ func (p Program) refuse(stderr io.Writer, why string) error {
 
 func (p Program) usage() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "usage: %s VERB [--lease PATH] [--log PATH] [--pod NAMESPACE/NAME]", p.Name)
+	fmt.Fprintf(&out, "usage: %s VERB [--lease PATH] [--log PATH] [--pod NAMESPACE/NAME] [--run ID]", p.Name)
 	if p.Runtime {
 		out.WriteString(" [--socket PATH]")
 	}

@@ -258,7 +258,7 @@ func TestContainerd_PutsBackWhatAnAttemptThatBrokeHadRemoved(t *testing.T) {
 		check(t, err)
 		check(t, n.cri.remove(t.Context(), img.handle))
 	}
-	ids, err := n.cri.recoverAll(t.Context(), runOf("kube-system/eraser-node1-aaaaa-x2k4p"))
+	ids, err := n.cri.recoverAll(t.Context(), "eraser-node1-aaaaa")
 	check(t, err)
 	if diff := cmp.Diff([]string{n.ids["stale"]}, ids); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -32,7 +32,7 @@ func (h *layerHold) hold(ctx context.Context, rt *cri, wanted []node.LayerOf, re
 	if err != nil {
 		return err
 	}
-	run := runOf(h.config.Pod)
+	run := h.config.Run
 	if err := rt.containerd.dropViews(ctx, run); err != nil {
 		return err
 	}

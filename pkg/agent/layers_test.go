@@ -62,7 +62,7 @@ func (d *daemon) heldFor(ctx context.Context, run string, expiry time.Duration, 
 	h := &holding{released: make(chan node.WantedReply), ended: make(chan error, 1), lease: filepath.Join(d.t.TempDir(), "lease")}
 	held := make(chan bool)
 	verb := &layerHold{
-		config: Config{Socket: d.socket, Pod: "kube-system/" + run + "-x2k4p", Lease: h.lease, Log: OpenLog(os.DevNull, os.Stderr)},
+		config: Config{Socket: d.socket, Run: run, Lease: h.lease, Log: OpenLog(os.DevNull, os.Stderr)},
 		expiry: expiry, renewal: expiry / 3,
 		send: func(item node.LayersItem) error {
 			if item.Held != nil {
@@ -231,7 +231,7 @@ func TestContainerd_LayersOfAKilledAgentAreLetGoOf(t *testing.T) {
 		abandon("eraser-node1-aaaaa", time.Hour)
 		lease := filepath.Join(t.TempDir(), "lease")
 		check(t, noteViews(lease, d.socket, "eraser-node1-aaaaa"))
-		settle(lease, OpenLog(os.DevNull, os.Stderr))
+		letGoOfLeft(lease, OpenLog(os.DevNull, os.Stderr))
 		if after := d.trace(); after != before {
 			t.Errorf("before\n%safter\n%s", before, after)
 		}

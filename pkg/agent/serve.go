@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
@@ -35,7 +34,9 @@ type Config struct {
 	// Pod is the pod that this runs in, as "namespace/name". A runtime that does not know it is not this node's kubelet's: a
 	// machine can have several, and in another's store nothing of the kubelet's would be in use. Empty is not checked.
 	Pod string
-	// Lease is the file that keeps the pod alive. The pod-wide lock is beside it.
+	// Run is whose question this is. What a run has begun it takes up again by this name, perhaps in another pod.
+	Run string
+	// Lease is the file that keeps this container alive. The leases of other containers in the pod, and the pod-wide lock, are beside it.
 	Lease string
 	// Stdin brings the request, then heartbeats. Its end means that the driver is gone.
 	Stdin io.Reader
@@ -72,7 +73,7 @@ func Remove(ctx context.Context, config Config) error {
 			return reply.Wanted, err
 		}
 		return withRuntime(ctx, config, func(rt *cri) error {
-			r := &remover{runtime: rt, log: config.Log, send: send, ask: ask, memory: memory, run: runOf(config.Pod)}
+			r := &remover{runtime: rt, log: config.Log, send: send, ask: ask, memory: memory, run: config.Run}
 			return r.carryOut(ctx, request)
 		})
 	})
@@ -88,15 +89,6 @@ func await(ctx context.Context, replies <-chan node.WantedReply) (node.WantedRep
 	case <-ctx.Done():
 		return node.WantedReply{}, context.Cause(ctx)
 	}
-}
-
-// runOf is the pod's name without what tells the pods of one Job apart: a run that has to ask again may do so by another pod.
-func runOf(pod string) string {
-	_, name, _ := strings.Cut(pod, "/")
-	if at := strings.LastIndexByte(name, '-'); at > 0 {
-		return name[:at]
-	}
-	return name
 }
 
 func withRuntime(ctx context.Context, config Config, use func(*cri) error) error {
@@ -136,11 +128,7 @@ func serve(ctx context.Context, config Config, verb string, request any, last fu
 			if err := listen(ctx, stop, config, request, replies); err != nil {
 				return err
 			}
-			lock, err := lockPod(ctx, config.Lease, lockPatience)
-			if err != nil {
-				return err
-			}
-			return errors.Join(work(ctx, answer, replies), lock.Close())
+			return alone(ctx, config.Lease, func() error { return work(ctx, answer, replies) })
 		}()
 		// Calls that were cut short say only that; why they were is what people need to know.
 		if cause := context.Cause(ctx); err != nil && cause != nil {

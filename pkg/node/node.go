@@ -27,6 +27,9 @@ const (
 	VerbRelease = "release"
 )
 
+// LeasePrefix begins the names of the leases of containers that share a folder for them.
+const LeasePrefix = "lease-"
+
 // InventoryRequest asks for everything a pass needs to know about a node's images.
 type InventoryRequest struct {
 	// Last says that nothing more will be asked: the container ends once its answer has arrived, which the driver confirms.
