@@ -36,7 +36,8 @@ type remover struct {
 	handles map[string]string
 }
 
-// carryOut answers VerbRemove. Nothing is deleted before everything that the checks need has been seen to work.
+// carryOut answers VerbRemove. Nothing is deleted before everything that the checks need has been seen to work. Without targets it
+// only takes notes.
 func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) error {
 	var ids []string
 	for _, target := range request.Targets {
@@ -51,6 +52,11 @@ func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) erro
 			return err
 		}
 	}
+	if len(ids) == 0 {
+		r.note(request.Notes)
+		r.log.Printf("nothing to remove")
+		return r.send(node.Result{Freed: &node.Freed{}})
+	}
 	if err := r.list(ctx); err != nil {
 		return err
 	}
@@ -62,9 +68,7 @@ func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) erro
 	if err != nil {
 		return err
 	}
-	for _, note := range request.Notes {
-		r.log.Printf("%s", note)
-	}
+	r.note(request.Notes)
 	removed, err := r.all(ctx, request.Targets)
 	if err != nil {
 		return err
@@ -77,6 +81,13 @@ func (r *remover) carryOut(ctx context.Context, request node.RemoveRequest) erro
 	}
 	r.log.Printf("removed %d of %d images, freed %d bytes", len(removed), len(request.Targets), space.Bytes)
 	return r.send(node.Result{Freed: &space})
+}
+
+// note writes to the container's own log what the plan keeps.
+func (r *remover) note(notes []string) {
+	for _, note := range notes {
+		r.log.Printf("%s", note)
+	}
 }
 
 // parallelRemovals is how many images are deleted at once. The runtime spends most of a deletion waiting for its disk, and

@@ -350,6 +350,18 @@ func TestRemove_WritesNotesToTheLogWithoutControlCharacters(t *testing.T) {
 	}
 }
 
+func TestRemove_OnlyTakesNotesWhereNothingIsToBeRemoved(t *testing.T) {
+	rt := &fake{stored: []storedImage{stored("app", "docker.io/library/app:1")}, failUses: errors.New("listing containers: no")}
+	got, log, err := run(t.Context(), rt, node.RemoveRequest{Notes: []string{"kept app:1: Excluded: a person"}})
+	check(t, err)
+	if diff := cmp.Diff([]string{"end"}, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if diff := cmp.Diff("kept app:1: Excluded: a person\nnothing to remove\n", log); diff != "" {
+		t.Errorf("the log, -want +got\n%s", diff)
+	}
+}
+
 func TestInventory_FailsWhenAnythingCannotBeListed(t *testing.T) {
 	rt := &fake{failUses: errors.New("listing containers: no")}
 	sent := 0

@@ -77,6 +77,8 @@ func (p *Pass) applyNode(ctx context.Context, name string, w work) NodeResult {
 	var err error
 	if total > 0 {
 		p.observe(Event{Node: name, Stage: Removing, Total: total})
+	}
+	if total > 0 || p.Note && len(w.notes) > 0 {
 		request := node.RemoveRequest{Targets: w.targets, Notes: w.notes, Last: true}
 		wanted := func(ctx context.Context) ([]node.Wanted, error) { return p.wanted(ctx, name) }
 		r.Freed, err = p.Nodes.Remove(ctx, name, request, wanted, func(o node.Outcome) {

@@ -44,6 +44,8 @@ type Pass struct {
 	Policy     plan.Policy
 	// Scan is needed where the policy asks for one.
 	Scan *Scan
+	// Note has Apply tell nodes on which nothing is to be removed, too, what they keep and why: for the log of their pods.
+	Note bool
 	// Parallelism is how many nodes are worked on at once.
 	Parallelism int
 	// Observe, when set, is told how the nodes come along. It may be called from several goroutines.

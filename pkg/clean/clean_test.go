@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/clean/cleantest"
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 )
@@ -141,6 +143,32 @@ func TestApply_RemovesOnlyWhatThePlanRemoves(t *testing.T) {
 	}
 	if result.Outcome() != clean.Done || result.Nodes[0].Freed.Bytes != 20 {
 		t.Errorf("it came out %s, %+v", result.Outcome(), result.Nodes[0])
+	}
+}
+
+func TestApply_TellsNodesThatKeepEverythingWhyWhereItIsAskedTo(t *testing.T) {
+	exclusions, err := image.ParseExclusions([]byte(`{"excluded": ["docker.io/library/*"]}`), "a person")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, note := range []bool{false, true} {
+		nodes := nodesWith(1, "node1", "node2")
+		nodes.Inventories["node2"].Images = nil
+		p := pass(nodes)
+		p.Note = note
+		p.Policy.Exclude = exclusions
+		approved, err := p.Preview(t.Context(), planned("node1", "node2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := p.Apply(t.Context(), approved)
+		var want map[string][]node.RemoveRequest
+		if note {
+			want = map[string][]node.RemoveRequest{"node1": {{Last: true, Notes: []string{"kept docker.io/library/app0:1: Excluded: a person: docker.io/library/*"}}}}
+		}
+		if diff := cmp.Diff(want, nodes.Requests); diff != "" || result.Outcome() != clean.Done {
+			t.Errorf("note %v: it came out %s, -want +got\n%s", note, result.Outcome(), diff)
+		}
 	}
 }
 

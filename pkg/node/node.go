@@ -133,7 +133,7 @@ func (inv *Inventory) Add(item Item) error {
 	return nil
 }
 
-// RemoveRequest asks a node to remove images, each after checking it again.
+// RemoveRequest asks a node to remove images, each after checking it again. One without targets only has notes taken.
 type RemoveRequest struct {
 	Targets []Target `json:"targets"`
 	// Wanted are the images that pods bound to this node name at the moment of asking. An image they resolve to is kept.

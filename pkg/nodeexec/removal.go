@@ -23,12 +23,15 @@ type removal struct {
 func (r *removal) attempt(ctx context.Context) error {
 	var err error
 	// Asked for here and not by the caller: an attempt later the pods may be others.
-	if r.request.Wanted, err = r.wanted(ctx); err != nil {
-		return err
+	if len(r.request.Targets) > 0 {
+		if r.request.Wanted, err = r.wanted(ctx); err != nil {
+			return err
+		}
 	}
-	known := map[string]bool{}
+	known, heard := map[string]bool{}, false
 	var wantedErr error
 	callErr := call(ctx, r.fleet, r.at, node.VerbRemove, r.request, r.request.Last, func(result node.Result, stdin io.WriteCloser) error {
+		heard = true
 		switch {
 		case result.Outcome != nil:
 			o := *result.Outcome
@@ -56,6 +59,9 @@ func (r *removal) attempt(ctx context.Context) error {
 		// What this attempt has freed was not told.
 		r.freed.Approximate = r.freed.Approximate || len(known) > 0
 		r.again(known)
+		if heard {
+			r.request.Notes = nil // it has taken them
+		}
 	}
 	// A stream that broke under the reply is a stream that broke.
 	if wantedErr != nil && !errors.Is(wantedErr, io.ErrClosedPipe) {
@@ -88,5 +94,5 @@ func (r *removal) again(known map[string]bool) {
 			left = append(left, target)
 		}
 	}
-	r.request.Targets, r.request.Notes, r.request.Again = left, nil, true
+	r.request.Targets, r.request.Again = left, true
 }
