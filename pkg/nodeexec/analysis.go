@@ -19,7 +19,7 @@ var errUnasked = errors.New("the node answered for something else than it was as
 
 // Configs reads the configurations of images, by ID, and calls each for every one as it arrives.
 func (f *Fleet) Configs(ctx context.Context, name string, images []string, each func(node.ImageConfig)) error {
-	at, left := place{name, remover}, slices.Clone(images)
+	at, left := place{name, f.looker()}, slices.Clone(images)
 	err := f.attempt(ctx, at, func() error {
 		request := node.ConfigsRequest{Images: left}
 		return call(ctx, f, at, node.VerbConfigs, request, false, func(config node.ImageConfig, _ io.WriteCloser) error {
@@ -36,9 +36,9 @@ func (f *Fleet) Configs(ctx context.Context, name string, images []string, each 
 }
 
 // Analyze reads layers and calls each for every one that was read or has turned out to be unreadable. What it was not called for
-// when Analyze fails was not read. The node's scanner has a pod of its own, which is there only meanwhile.
+// when Analyze fails was not read. The node's scanner is there only meanwhile.
 func (f *Fleet) Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error {
-	at := place{name, remover}
+	at := place{name, f.looker()}
 	defer f.retire(ctx, place{name, scanner})
 	left := len(layers)
 	for batch := range slices.Chunk(layers, mostHeld) {
@@ -80,7 +80,7 @@ func (a *analysis) attempt(ctx context.Context) error {
 	var reading sync.WaitGroup
 	held := false
 	request := node.LayersRequest{Layers: a.wanted}
-	err := call(ctx, a.fleet, place{a.node, remover}, node.VerbLayers, request, false, func(item node.LayersItem, stdin io.WriteCloser) error {
+	err := call(ctx, a.fleet, place{a.node, a.fleet.looker()}, node.VerbLayers, request, false, func(item node.LayersItem, stdin io.WriteCloser) error {
 		switch {
 		case held:
 			return errUnasked

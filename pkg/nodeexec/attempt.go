@@ -88,7 +88,7 @@ func (f *Fleet) otherwise(at place, err error) bool {
 		f.nodes[at.node] = n
 		return true
 	}
-	if host := f.jobs[at]; host != nil && host.guest != nil && refusedGuest(err) {
+	if host := f.jobs[at]; host != nil && host.scans() && refusedGuest(err) {
 		n.apart = true
 		f.nodes[at.node] = n
 		return true

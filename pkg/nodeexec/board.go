@@ -177,15 +177,14 @@ func (b *board) wait(ctx context.Context, job string, r role, say func(string)) 
 // remind is how often is said what a node is still waiting for.
 const remind = 15 * time.Second
 
-// left counts the pods of one Job, or of all when job is empty. changed is closed when that may have changed.
-func (b *board) left(job string) (changed chan struct{}, count int) {
+// left counts the pods that remain of one Job, or of all when job is empty. changed is closed when that may have changed.
+func (b *board) left(job string, remains func(*corev1.Pod) bool) (changed chan struct{}, count int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if job == "" {
-		return b.changed, len(b.pods)
-	}
-	if b.pods[job] != nil {
-		count = 1
+	for name, pod := range b.pods {
+		if (job == "" || name == job) && remains(pod) {
+			count++
+		}
 	}
 	return b.changed, count
 }

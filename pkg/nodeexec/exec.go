@@ -44,7 +44,7 @@ func call[T any](ctx context.Context, f *Fleet, at place, verb string, request a
 		return err
 	}
 	executor, err := f.exec(pod, &corev1.PodExecOptions{
-		Container: string(at.role), Command: []string{at.role.program(), verb, "--pod", pod.Namespace + "/" + pod.Name},
+		Container: string(at.role), Command: []string{at.role.program(), verb, "--pod", pod.Namespace + "/" + pod.Name, "--run", f.Run, "--lease", at.role.lease()},
 		Stdin: true, Stdout: true, Stderr: true,
 	})
 	if err != nil {

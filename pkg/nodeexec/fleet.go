@@ -4,7 +4,6 @@ package nodeexec
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
@@ -74,7 +71,7 @@ type Fleet struct {
 	kept map[string]bool
 }
 
-// place is where a verb is run: a node has at most one container of each role.
+// place is where a verb is run: a node has at most one container of each role that is asked anything.
 type place struct {
 	node string
 	role role
@@ -96,8 +93,8 @@ func NewFleet(ctx context.Context, config Config, nodes []Node) (*Fleet, error) 
 // Inventory lists what the named node has. Its pod stays, ready to remove, when KeepPods says so.
 func (f *Fleet) Inventory(ctx context.Context, name string) (*node.Inventory, error) {
 	var inv *node.Inventory
-	request := node.InventoryRequest{Last: !f.KeepPods}
-	at := place{name, remover}
+	request := node.InventoryRequest{Last: !f.KeepPods && !f.Collector}
+	at := place{name, f.looker()}
 	err := f.attempt(ctx, at, func() error {
 		inv = &node.Inventory{}
 		return call(ctx, f, at, node.VerbInventory, request, request.Last, func(item node.Item, _ io.WriteCloser) error { return inv.Add(item) })
@@ -123,6 +120,14 @@ func (f *Fleet) Remove(
 	return r.freed, explain(name, "removing images", err)
 }
 
+// looker is the role that lists, reads configurations and holds on to layers.
+func (c *Config) looker() role {
+	if c.Collector {
+		return collector
+	}
+	return remover
+}
+
 // alter changes what is known of a node.
 func (f *Fleet) alter(name string, change func(*Node)) {
 	f.mu.Lock()
@@ -130,144 +135,6 @@ func (f *Fleet) alter(name string, change func(*Node)) {
 	n := f.nodes[name]
 	change(&n)
 	f.nodes[name] = n
-}
-
-// job is a Job that was created, as one role has it.
-type job struct {
-	name string
-	role role
-	// guest is the role that shares the pod, host the one whose pod is shared. The host's is the pod to make and to delete.
-	guest, host *job
-	// layers are the folders that a scanner in it sees.
-	layers []string
-	// ended is set once the container has ended from inside.
-	ended bool
-	// useless is set when the container may run, and the node has to be asked by another.
-	useless bool
-}
-
-// serves says whether a verb can be run in the job's container, as far as is known of its pod.
-func (j *job) serves(pod *corev1.Pod) bool {
-	status := containerOf(pod, j.role)
-	return !j.ended && !j.useless && status != nil && status.State.Running != nil
-}
-
-// containerOf is what a kubelet says of a role's container, nil when it has not said anything.
-func containerOf(pod *corev1.Pod, r role) *corev1.ContainerStatus {
-	if pod == nil {
-		return nil
-	}
-	for i := range pod.Status.ContainerStatuses {
-		if status := &pod.Status.ContainerStatuses[i]; status.Name == string(r) {
-			return status
-		}
-	}
-	return nil
-}
-
-// pod returns the pod with a place's container, which runs. It is made when there is none yet, or none any more: a pod ends by
-// itself when it is asked nothing for a while, as happens to the first ones when some node takes long.
-func (f *Fleet) pod(ctx context.Context, at place) (*corev1.Pod, error) {
-	f.mu.Lock()
-	n, ok := f.nodes[at.node]
-	known := f.jobs[at]
-	f.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("node %q is not part of this run", at.node)
-	}
-	if known != nil {
-		if pod := f.board.pod(known.name); known.serves(pod) {
-			return pod, nil
-		}
-		if pod, err := f.guestPod(ctx, n, known); pod != nil || err != nil {
-			return pod, err
-		}
-		if err := f.replace(ctx, at.node, known); err != nil {
-			return nil, err
-		}
-	}
-	made := &job{name: jobName(at.node, f.Run, at.role), role: at.role, layers: n.layers}
-	roles := []role{at.role}
-	f.mu.Lock()
-	f.jobs[at] = made
-	if beside := (place{at.node, scanner}); at.role == remover && f.ScanBeside == at.node && f.jobs[beside] == nil && n.expected() != nil {
-		n.layers = n.expected()
-		made.guest = &job{name: made.name, role: scanner, host: made, layers: n.layers}
-		f.jobs[beside] = made.guest
-		f.ScanBeside = "" // the pods after the first only remove
-		roles = append(roles, scanner)
-	}
-	f.mu.Unlock()
-	return f.start(ctx, n, made, roles...)
-}
-
-// guestPod waits for the container of a guest whose pod was made for its host. It returns nothing when a pod of its own is needed.
-func (f *Fleet) guestPod(ctx context.Context, n Node, known *job) (*corev1.Pod, error) {
-	pod := f.board.pod(known.name)
-	if known.host == nil || known.ended || known.useless || pod == nil {
-		return nil, nil
-	}
-	if status := containerOf(pod, known.role); status != nil && status.State.Terminated != nil {
-		return nil, nil // it was asked nothing for too long
-	}
-	return f.await(ctx, n, known)
-}
-
-// replaceTimeout is how long a pod that is of no use any more may take to end.
-const replaceTimeout = 90 * time.Second
-
-// replace ends the node's pod to make room for the next, which has its name.
-func (f *Fleet) replace(ctx context.Context, name string, known *job) error {
-	if known.host != nil {
-		f.leave(ctx, known)
-		return nil
-	}
-	if known.guest != nil {
-		f.forget(place{name, known.guest.role}, known.guest)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, replaceTimeout, fmt.Errorf("it has not ended in %s: its kubelet or runtime does not answer", replaceTimeout))
-	defer cancel()
-	f.say(name, "waiting for its earlier pod to end")
-	if err := f.releaseJob(ctx, known); err != nil {
-		return err
-	}
-	if err := f.waitGone(ctx, known.name); err != nil {
-		return err
-	}
-	f.board.forget(known.name)
-	return nil
-}
-
-// forget drops what a place is known to have, unless that is something else by now.
-func (f *Fleet) forget(at place, known *job) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.jobs[at] == known {
-		delete(f.jobs, at)
-	}
-}
-
-// start creates a Job on a node, with a container of each role, and waits for that of the first.
-func (f *Fleet) start(ctx context.Context, n Node, job *job, roles ...role) (*corev1.Pod, error) {
-	_, err := f.Client.BatchV1().Jobs(f.Namespace).Create(ctx, f.job(n, roles...), metav1.CreateOptions{})
-	// A create whose answer was lost is tried again by the transport. The name is this run's alone.
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return nil, withGrant(fmt.Errorf("creating job %s/%s: %w", f.Namespace, job.name, err), "create", "jobs")
-	}
-	pod, err := f.await(ctx, n, job)
-	if err != nil {
-		return nil, err
-	}
-	f.say(n.Name, "its pod runs")
-	return pod, f.extend(ctx, job.name)
-}
-
-// await returns a job's pod once its container runs.
-func (f *Fleet) await(ctx context.Context, n Node, job *job) (*corev1.Pod, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("its pod did not start in %s", startDeadline))
-	defer cancel()
-	f.say(n.Name, waitingForPod)
-	return f.board.wait(ctx, job.name, job.role, func(message string) { f.say(n.Name, message) })
 }
 
 // ended notes that the container of a pod has ended.
@@ -286,19 +153,6 @@ func (f *Fleet) discard(at place) {
 	if job := f.jobs[at]; job != nil {
 		job.useless = true
 	}
-}
-
-// extend gives a Job whose pod has started the time that the pass may take.
-func (f *Fleet) extend(ctx context.Context, job string) error {
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"activeDeadlineSeconds": int64((startDeadline + f.Deadline).Seconds())}})
-	if err != nil {
-		return err
-	}
-	_, err = f.Client.BatchV1().Jobs(f.Namespace).Patch(ctx, job, types.MergePatchType, patch, metav1.PatchOptions{})
-	if err != nil {
-		return withGrant(fmt.Errorf("extending the deadline of job %s/%s: %w", f.Namespace, job, err), "patch", "jobs")
-	}
-	return nil
 }
 
 // explain says what failed where.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,37 +44,50 @@ const (
 	socketPath = "/run/imageclean-runtime.sock"
 )
 
-// jobName is "eraser-<node>-<run>", with what the role adds, short enough that neither the label which carries it nor its pod's
+// jobName is "eraser-<node>-<run><suffix>", short enough that neither the label which carries it nor its pod's
 // name is cut.
-func jobName(node, run string, r role) string {
-	most := 57 - len("eraser--") - 5 - len(r.suffix())
+func jobName(node, run, suffix string) string {
+	most := 57 - len("eraser--") - 5 - len(suffix)
 	if len(node) > most {
 		sum := sha256.Sum256([]byte(node))
 		node = strings.TrimRight(node[:most-9], ".-") + "-" + hex.EncodeToString(sum[:4])
 	}
-	return "eraser-" + node + "-" + run + r.suffix()
+	return "eraser-" + node + "-" + run + suffix
 }
 
 // job is the Job that puts a pod of ours on a node, with a container of each role. It is named for the first.
 func (c *Config) job(n Node, roles ...role) *batchv1.Job {
+	kind, shown, ttl := TypeManual, roles[0], finishedTTL
+	if c.Collector {
+		kind = TypeCollector
+	}
+	if slices.Contains(roles, remover) {
+		shown = remover
+	}
+	if c.keeps(roles[0]) {
+		ttl = c.KeepFinished
+	}
 	labels := map[string]string{
-		AppLabel: AppName, ManagedByLabel: cmp.Or(c.ManagedBy, ManagedByPlugin), RunLabel: c.Run, TypeLabel: TypeManual,
+		AppLabel: AppName, ManagedByLabel: cmp.Or(c.ManagedBy, ManagedByPlugin), RunLabel: c.Run, TypeLabel: kind,
 		// Injected side-cars would keep the pod alive and give it a network identity.
 		"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "kuma.io/sidecar-injection": "disabled",
 	}
 	annotations := map[string]string{
 		NodeAnnotation: n.Name,
-		"kubectl.kubernetes.io/default-container": string(roles[0]),
+		"kubectl.kubernetes.io/default-container": string(shown),
 		"sidecar.istio.io/inject":                 "false",
 		"linkerd.io/inject":                       "disabled",
 	}
-	meta := metav1.ObjectMeta{Name: jobName(n.Name, c.Run, roles[0]), Namespace: c.Namespace, Labels: labels, Annotations: annotations}
+	meta := metav1.ObjectMeta{Name: jobName(n.Name, c.Run, roles[0].suffix()), Namespace: c.Namespace, Labels: labels, Annotations: annotations}
+	if c.Owner != nil {
+		meta.OwnerReferences = []metav1.OwnerReference{*c.Owner}
+	}
 	return &batchv1.Job{
 		ObjectMeta: meta,
 		Spec: batchv1.JobSpec{
 			BackoffLimit:            new(int32(0)),
 			ActiveDeadlineSeconds:   new(int64(startDeadline.Seconds())),
-			TTLSecondsAfterFinished: new(int32(finishedTTL.Seconds())),
+			TTLSecondsAfterFinished: new(int32(ttl.Seconds())),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
 				Spec:       c.podSpec(n, roles),
@@ -101,7 +115,12 @@ func (c *Config) podSpec(n Node, roles []role) corev1.PodSpec {
 	}
 	for _, r := range roles {
 		container, volumes := c.containerOf(n, r)
-		spec.Containers, spec.Volumes = append(spec.Containers, container), append(spec.Volumes, volumes...)
+		spec.Containers = append(spec.Containers, container)
+		for _, volume := range volumes {
+			if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
+				spec.Volumes = append(spec.Volumes, volume)
+			}
+		}
 	}
 	if n.DiskPressure {
 		// Under DiskPressure the kubelet admits nothing less, and such a node needs cleaning most.

@@ -20,7 +20,7 @@ func TestJobName_FitsWhereKubernetesPutsIt(t *testing.T) {
 		"node1", "aks-nodepool1-12345678-vmss000000", "ip-10-0-0-1.eu-central-1.compute.internal",
 		strings.Repeat("a", 253), strings.Repeat("a", 252) + "b", strings.Repeat("abc.", 50) + "d", strings.Repeat("x", 34) + "." + strings.Repeat("y", 30),
 	} {
-		name := jobName(node, "k3x9f", remover)
+		name := jobName(node, "k3x9f", "")
 		if len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsValidLabelValue(name)) > 0 || len(name)+len("-xxxxx") > 63 {
 			t.Errorf("%q does for neither name nor label", name)
 		}
@@ -29,11 +29,11 @@ func TestJobName_FitsWhereKubernetesPutsIt(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	long := jobName(strings.Repeat("a", 253), "k3x9f", scanner)
+	long := jobName(strings.Repeat("a", 253), "k3x9f", "-scan")
 	if len(validation.IsDNS1123Subdomain(long)) > 0 || len(long)+len("-xxxxx") > 63 || !strings.HasSuffix(long, "-k3x9f-scan") {
 		t.Errorf("%q does for no scanner", long)
 	}
-	if got := jobName("node1", "k3x9f", remover); got != "eraser-node1-k3x9f" {
+	if got := jobName("node1", "k3x9f", ""); got != "eraser-node1-k3x9f" {
 		t.Errorf("got %q", got)
 	}
 }

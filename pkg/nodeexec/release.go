@@ -14,7 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Release ends every pod of the fleet and waits until they are gone. Asked something afterwards, a node gets a new one.
+// Release ends every pod of the fleet and waits until they are gone, or have ended where they are kept (KeepFinished). Asked something
+// afterwards, a node gets a new one.
 func (f *Fleet) Release(ctx context.Context) error {
 	f.mu.Lock()
 	jobs := f.jobs
@@ -50,11 +51,23 @@ func (f *Fleet) Release(ctx context.Context) error {
 // kubeletTimeout is how long kubelets get to end pods.
 const kubeletTimeout = 30 * time.Second
 
-// releaseJob deletes a Job and its pod. A kubelet takes a second or two to end a pod and to say so. Its containers end at
+// keeps says whether a Job stays, named for a role. What a scanner that was needed once more has to say is in the pass's result.
+func (c *Config) keeps(r role) bool { return c.KeepFinished > 0 && r != scanner }
+
+// releaseJob ends a Job's pod, and deletes both if they are not to be kept: what did not run to its end never is. A kubelet takes a second or two to end a pod and to say so. Its containers end at
 // once when they are told from inside, and when they have, the pod can be deleted without waiting for the kubelet's word.
 func (f *Fleet) releaseJob(ctx context.Context, job *job) error {
 	pod := f.board.pod(job.name)
-	ended := pod != nil && f.ends(ctx, pod, job) && (job.guest == nil || f.ends(ctx, pod, job.guest))
+	ended := pod != nil && f.ends(ctx, pod, job)
+	for _, guest := range job.guests {
+		ended = ended && f.ends(ctx, pod, guest)
+	}
+	if ended && f.keeps(job.role) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.kept[job.name] = true
+		return nil
+	}
 	// A pod that has not been seen may be about to be made: the Job then goes after its pod, and not before.
 	policy := metav1.DeletePropagationForeground
 	if pod != nil {
@@ -82,20 +95,34 @@ func (f *Fleet) ends(ctx context.Context, pod *corev1.Pod, job *job) bool {
 	return f.end(ctx, pod, job.role) == nil
 }
 
-// leave ends the container of a guest, whose pod lives on. What cannot be ended now, ends with the pod.
-func (f *Fleet) leave(ctx context.Context, guest *job) {
-	if pod := f.board.pod(guest.name); pod != nil && f.ends(ctx, pod, guest) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		guest.ended = true
+// leave ends the container of a guest, whose pod lives on, and says whether it has ended. What cannot be ended now, ends with the pod.
+func (f *Fleet) leave(ctx context.Context, guest *job) bool {
+	pod := f.board.pod(guest.name)
+	if pod == nil || !f.ends(ctx, pod, guest) {
+		return false
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	guest.ended = true
+	return true
 }
 
-// waitGone returns when nothing is left of one Job of the run, or of all when job is empty. The watch may lag behind, so the API
+func (f *Fleet) isKept(job string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kept[job]
+}
+
+// remains says whether a pod of the run has to go or to end yet.
+func (f *Fleet) remains(pod *corev1.Pod) bool {
+	return !f.isKept(pod.Labels[batchv1.JobNameLabel]) || pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+}
+
+// waitGone returns when nothing is left of one Job of the run, or of all when job is empty, but for what is kept and has ended. The watch may lag behind, so the API
 // server has the last word.
 func (f *Fleet) waitGone(ctx context.Context, job string) error {
 	for {
-		changed, known := f.board.left(job)
+		changed, known := f.board.left(job, f.remains)
 		if known == 0 {
 			left, err := f.listLeft(ctx, job)
 			if err != nil || left == 0 {
@@ -105,15 +132,18 @@ func (f *Fleet) waitGone(ctx context.Context, job string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d pods to end: %w; they are marked for deletion and go when their node can be reached",
-				known, context.Cause(ctx))
+			after := "they are marked for deletion and go when their node can be reached"
+			if f.KeepFinished > 0 {
+				after = "they end when their node can be reached"
+			}
+			return fmt.Errorf("waiting for %d pods to end: %w; %s", known, context.Cause(ctx), after)
 		case <-changed:
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// listLeft counts the Jobs and pods that the API server still has.
+// listLeft counts the Jobs and pods that the API server still has and that are not kept.
 func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
 	left := 0
 	jobs, err := f.Client.BatchV1().Jobs(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
@@ -121,7 +151,7 @@ func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
 		return 0, withGrant(fmt.Errorf("checking that no job is left: %w", err), "list", "jobs")
 	}
 	for i := range jobs.Items {
-		if job == "" || jobs.Items[i].Name == job {
+		if name := jobs.Items[i].Name; (job == "" || name == job) && !f.isKept(name) {
 			left++
 		}
 	}
@@ -133,7 +163,7 @@ func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
 		return 0, fmt.Errorf("checking that no pod is left: %w", err)
 	}
 	for i := range pods.Items {
-		if job == "" || pods.Items[i].Labels[batchv1.JobNameLabel] == job {
+		if pod := &pods.Items[i]; (job == "" || pod.Labels[batchv1.JobNameLabel] == job) && f.remains(pod) {
 			left++
 		}
 	}

@@ -5,13 +5,17 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
 // role is what a pod of ours does on its node. Its container has that name.
 type role string
 
 const (
-	// remover lists, removes and holds on to layers, for all of which it has the runtime's socket.
+	// collector lists and holds on to layers, in pods of automatic passes.
+	collector role = "collector"
+	// remover removes, and in other pods does what the collector does as well. Both have the runtime's socket for that.
 	remover role = "remover"
 	// scanner reads layers: content that nobody has vouched for. So it has those, read-only, and nothing else.
 	scanner role = "scanner"
@@ -33,16 +37,28 @@ func (r role) program() string {
 	return "/imageclean-node"
 }
 
-// containerOf is the role's container, with the volumes that it mounts. No two roles share one.
+// leases is the volume with the role's lease. Roles that share it keep each other's containers alive, and never work at once.
+func (r role) leases() string {
+	if r == scanner {
+		return "lease-scanner"
+	}
+	return "lease"
+}
+
+// lease is the role's own, in that volume.
+func (r role) lease() string { return leaseDir + "/" + node.LeasePrefix + string(r) }
+
+// containerOf is the role's container, with the volumes that it mounts. The scanner shares none.
 func (c *Config) containerOf(n Node, r role) (corev1.Container, []corev1.Volume) {
 	if r == scanner {
 		return c.scanner(n)
 	}
-	return c.remover(n)
+	return c.trusted(n, r)
 }
 
-func (c *Config) remover(n Node) (corev1.Container, []corev1.Volume) {
-	container, volumes := container(remover, c.Image, "16Mi")
+// trusted is the container of a role that has the runtime's socket.
+func (c *Config) trusted(n Node, r role) (corev1.Container, []corev1.Volume) {
+	container, volumes := container(r, c.Image, "16Mi")
 	container.Resources = resources("32Mi", "128Mi")
 	container.SecurityContext = unprivileged()
 	if c.Privileged {
@@ -71,14 +87,14 @@ func (c *Config) scanner(n Node) (corev1.Container, []corev1.Volume) {
 
 // container is what the containers of all roles have in common. The root of each is read-only: tmp is the size of what it may write.
 func container(r role, image, tmp string) (corev1.Container, []corev1.Volume) {
-	leases, files := "lease-"+string(r), "tmp-"+string(r)
+	files := "tmp-" + string(r)
 	return corev1.Container{
 		Name:            string(r),
 		Image:           image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            []string{"hold"},
-		VolumeMounts:    []corev1.VolumeMount{{Name: leases, MountPath: leaseDir}, {Name: files, MountPath: "/tmp"}},
-	}, []corev1.Volume{{Name: leases, VolumeSource: emptyDir("1Mi")}, {Name: files, VolumeSource: emptyDir(tmp)}}
+		Args:            []string{"hold", "--lease", r.lease()},
+		VolumeMounts:    []corev1.VolumeMount{{Name: r.leases(), MountPath: leaseDir}, {Name: files, MountPath: "/tmp"}},
+	}, []corev1.Volume{{Name: r.leases(), VolumeSource: emptyDir("1Mi")}, {Name: files, VolumeSource: emptyDir(tmp)}}
 }
 
 // resources are explicit, so that a namespace's LimitRange does not set what is too small.

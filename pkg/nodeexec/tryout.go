@@ -22,11 +22,16 @@ func TryOut(ctx context.Context, c Config, n Node, scans, podToo bool) (warnings
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	tried := remover
-	if scans {
-		tried, n.layers = scanner, []string{usualLayers}
+	tried := []role{remover}
+	switch {
+	case c.Collector && scans:
+		tried, n.layers = []role{collector, scanner, remover}, []string{usualLayers}
+	case c.Collector:
+		tried = []role{collector, remover}
+	case scans:
+		tried, n.layers = []role{scanner}, []string{usualLayers}
 	}
-	job := c.job(n, tried)
+	job := c.job(n, tried...)
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	if _, err := client.BatchV1().Jobs(c.Namespace).Create(ctx, job, options); err != nil {
 		return said.all(), &RefusedError{Message: err.Error()}
