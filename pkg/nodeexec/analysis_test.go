@@ -96,7 +96,7 @@ func (s *scan) analyze(run *verbRun) error {
 	if err := node.ReadReply(run.stdin, &reply, func() {}); err != nil {
 		return err
 	}
-	return exec.CodeExitError{Code: killed}
+	return s.exits(run)
 }
 
 // read has the layers read and returns what was told of each.

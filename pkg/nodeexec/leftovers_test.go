@@ -137,6 +137,30 @@ func TestSweep_DeletesOnlyJobsThatNobodyNeeds(t *testing.T) {
 	}
 }
 
+func TestSweep_LeavesTheControllersFinishedJobsForAsLongAsTheyAreKept(t *testing.T) {
+	kept := func(change func(*batchv1.Job)) func(*batchv1.Job) {
+		return func(job *batchv1.Job) {
+			job.Labels[ManagedByLabel] = ManagedByController
+			job.Spec.TTLSecondsAfterFinished = new(int32(3600))
+			change(job)
+		}
+	}
+	client := fake.NewClientset(append(aLot(),
+		leftJob("kept", kept(ended(batchv1.JobComplete, 59*time.Minute))), leftJob("kept-failed", kept(ended(batchv1.JobFailed, 59*time.Minute))),
+		leftJob("kept-too-long", kept(ended(batchv1.JobComplete, 70*time.Minute))), leftJob("controller-overdue", kept(begun(time.Hour))),
+		leftJob("controller-at-work", kept(func(*batchv1.Job) {})),
+	)...)
+	before := jobNames(t, client)
+	if err := Sweep(t.Context(), client, "ops", ManagedByController); err != nil {
+		t.Fatal(err)
+	}
+	gone := []string{"controller-overdue", "foreign", "kept-too-long"}
+	want := slices.DeleteFunc(before, func(name string) bool { return slices.Contains(gone, name) })
+	if got := jobNames(t, client); !slices.Equal(got, want) {
+		t.Errorf("it leaves %v, want %v", got, want)
+	}
+}
+
 func TestSweep_SaysWhatItMayNot(t *testing.T) {
 	client := fake.NewClientset(aLot()...)
 	client.PrependReactor("delete", "jobs", func(action clienttesting.Action) (bool, runtime.Object, error) {

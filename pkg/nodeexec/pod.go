@@ -1,6 +1,7 @@
 package nodeexec
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,8 @@ type job struct {
 	host   *job
 	// layers are the folders that a scanner in it sees.
 	layers []string
+	// extended is set once it has the time that the pass may take.
+	extended bool
 	// ended is set once the container has ended from inside.
 	ended bool
 	// useless is set when the container may run, and the node has to be asked by another.
@@ -63,11 +66,15 @@ func (f *Fleet) pod(ctx context.Context, at place) (*corev1.Pod, error) {
 		return nil, fmt.Errorf("node %q is not part of this run", at.node)
 	}
 	if known != nil {
-		if pod := f.board.pod(known.name); known.serves(pod) {
-			return pod, nil
+		pod := f.board.pod(known.name)
+		if !known.serves(pod) {
+			var err error
+			if pod, err = f.guestPod(ctx, n, known); err != nil {
+				return nil, err
+			}
 		}
-		if pod, err := f.guestPod(ctx, n, known); pod != nil || err != nil {
-			return pod, err
+		if pod != nil {
+			return pod, f.extend(ctx, known, pod)
 		}
 		if err := f.replace(ctx, at.node, known); err != nil {
 			return nil, err
@@ -199,7 +206,7 @@ func (f *Fleet) start(ctx context.Context, n Node, job *job) (*corev1.Pod, error
 		return nil, err
 	}
 	f.say(n.Name, "its pod runs")
-	return pod, f.extend(ctx, job.name)
+	return pod, f.extend(ctx, job, pod)
 }
 
 // await returns a job's pod once its container runs.
@@ -210,15 +217,34 @@ func (f *Fleet) await(ctx context.Context, n Node, job *job) (*corev1.Pod, error
 	return f.board.wait(ctx, job.name, job.role, func(message string) { f.say(n.Name, message) })
 }
 
-// extend gives a Job whose pod has started the time that the pass may take.
-func (f *Fleet) extend(ctx context.Context, job string) error {
+// extend gives a Job the time that the pass may take, once all its containers have started. One that never does would have the pod
+// stay for that long, should its driver die.
+func (f *Fleet) extend(ctx context.Context, of *job, pod *corev1.Pod) error {
+	of = cmp.Or(of.host, of)
+	if of.extended || !started(pod) {
+		return nil
+	}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"activeDeadlineSeconds": int64((startDeadline + f.Deadline).Seconds())}})
 	if err != nil {
 		return err
 	}
-	_, err = f.Client.BatchV1().Jobs(f.Namespace).Patch(ctx, job, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err = f.Client.BatchV1().Jobs(f.Namespace).Patch(ctx, of.name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
-		return withGrant(fmt.Errorf("extending the deadline of job %s/%s: %w", f.Namespace, job, err), "patch", "jobs")
+		return withGrant(fmt.Errorf("extending the deadline of job %s/%s: %w", f.Namespace, of.name, err), "patch", "jobs")
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	of.extended = true
 	return nil
+}
+
+// started says whether every container of a pod runs, or has run.
+func started(pod *corev1.Pod) bool {
+	running := 0
+	for i := range pod.Status.ContainerStatuses {
+		if state := pod.Status.ContainerStatuses[i].State; state.Running != nil || state.Terminated != nil {
+			running++
+		}
+	}
+	return running == len(pod.Spec.Containers)
 }

@@ -31,12 +31,17 @@ type stage struct {
 	verbs map[string]func(*verbRun) error
 	// jobs are the Jobs that were created, and what was run, in order.
 	jobs, runs []string
-	pods       int
+	// tasks are the containers, each with what was run in it, in order.
+	tasks []string
+	pods  int
+	// waits is a container that does not get to run.
+	waits string
 }
 
 // verbRun is one exec.
 type verbRun struct {
 	pod    *corev1.Pod
+	role   role
 	stdin  *bufio.Reader
 	answer *node.Writer
 }
@@ -54,7 +59,7 @@ func newStage(t *testing.T) *stage {
 	t.Cleanup(fleet.board.stop)
 	s.fleet, fleet.exec = fleet, s.exec
 	s.awaitWatch()
-	s.verbs[node.VerbRelease] = func(*verbRun) error { return exec.CodeExitError{Code: killed} }
+	s.verbs[node.VerbRelease] = s.exits
 	return s
 }
 
@@ -80,7 +85,11 @@ func (s *stage) jobCreated(action clienttesting.Action) (bool, runtime.Object, e
 	pod.Labels = map[string]string{batchv1.JobNameLabel: job.Name, RunLabel: job.Labels[RunLabel]}
 	pod.Status.Phase = corev1.PodRunning
 	for _, c := range pod.Spec.Containers {
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, containerStatus(c.Name, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}))
+		state := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+		if c.Name == s.waits {
+			state = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+		}
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, containerStatus(c.Name, state))
 	}
 	return false, nil, s.client.Tracker().Add(pod)
 }
@@ -109,12 +118,44 @@ func (s *stage) podsOf(job string) []corev1.Pod {
 
 // dies has the last container of a pod end as the kubelet says it does when it has taken too much memory.
 func (s *stage) dies(pod *corev1.Pod) {
-	pod = pod.DeepCopy()
-	all := pod.Status.ContainerStatuses
-	if len(all) == 1 {
-		pod.Status.Phase = corev1.PodFailed
+	all := pod.Spec.Containers
+	s.terminate(pod, corev1.ContainerStateTerminated{Reason: reasonOOMKilled, ExitCode: killed}, all[len(all)-1].Name)
+}
+
+// exits has the container of a verb end well, and with it the verb.
+func (s *stage) exits(run *verbRun) error {
+	s.terminate(run.pod, corev1.ContainerStateTerminated{Reason: "Completed"}, string(run.role))
+	return errKilled
+}
+
+// errKilled is how a verb ends with its container.
+var errKilled = exec.CodeExitError{Code: killed}
+
+// terminate has containers of a pod end, and the pod when all have.
+func (s *stage) terminate(pod *corev1.Pod, state corev1.ContainerStateTerminated, containers ...string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object, err := s.client.Tracker().Get(pods, pod.Namespace, pod.Name)
+	if err != nil {
+		s.t.Error(err)
+		return
 	}
-	all[len(all)-1].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reasonOOMKilled, ExitCode: killed}}
+	pod = object.(*corev1.Pod).DeepCopy()
+	phase := corev1.PodSucceeded
+	for i := range pod.Status.ContainerStatuses {
+		status := &pod.Status.ContainerStatuses[i]
+		if slices.Contains(containers, status.Name) {
+			status.State = corev1.ContainerState{Terminated: &state}
+		}
+		switch ended := status.State.Terminated; {
+		case ended == nil:
+			phase = corev1.PodRunning
+		case ended.ExitCode != 0 && phase == corev1.PodSucceeded:
+			phase = corev1.PodFailed
+		}
+	}
+	pod.Status.Phase = phase
 	if err := s.client.Tracker().Update(pods, pod, pod.Namespace); err != nil {
 		s.t.Error(err)
 	}
@@ -125,8 +166,9 @@ func (s *stage) exec(pod *corev1.Pod, options *corev1.PodExecOptions) (remotecom
 	defer s.mu.Unlock()
 	verb := options.Command[1]
 	s.runs = append(s.runs, pod.Name+" "+verb)
+	s.tasks = append(s.tasks, options.Container+" "+verb)
 	return executor(func(o remotecommand.StreamOptions) error {
-		run := &verbRun{pod: pod}
+		run := &verbRun{pod: pod, role: role(options.Container)}
 		if o.Stdin != nil {
 			run.stdin, run.answer = bufio.NewReader(o.Stdin), node.NewWriter(o.Stdout)
 		}
