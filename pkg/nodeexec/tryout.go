@@ -11,9 +11,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TryOut asks the cluster whether it would admit the Job of a node, the scanner's if scans says so, and creates nothing. podToo asks about the Job's pod as
-// well, which takes the permission to create pods: Pod Security, quotas and limit ranges judge pods, and of a Job's template
-// they only warn. warnings are what the cluster said besides. A refusal is a *RefusedError.
+// TryOut asks the cluster whether it would admit the Job of a node, and creates nothing. scans asks about the scanner's Job instead,
+// or about one with a scanner where Collector has it beside the others. podToo asks about the Job's pod as well, which takes the
+// permission to create pods: Pod Security, quotas and limit ranges judge pods, and of a Job's template they only warn. warnings are what the cluster said besides. A refusal is a *RefusedError.
 func TryOut(ctx context.Context, c Config, n Node, scans, podToo bool) (warnings []string, err error) {
 	said := &warningList{}
 	config := rest.CopyConfig(c.REST)

@@ -40,7 +40,11 @@ func TestTryOut_CreatesNothingAndTellsWhatWasSaid(t *testing.T) {
 		if object, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil); err != nil {
 			t.Error(err)
 		} else if job, ok := object.(*batchv1.Job); ok {
-			tried = append(tried, job.Spec.Template.Spec.Containers[0].Name)
+			var names []string
+			for _, c := range job.Spec.Template.Spec.Containers {
+				names = append(names, c.Name)
+			}
+			tried = append(tried, strings.Join(names, " "))
 		}
 		_, _ = w.Write(body)
 	}))
@@ -53,6 +57,16 @@ func TestTryOut_CreatesNothingAndTellsWhatWasSaid(t *testing.T) {
 	}
 	if _, err = TryOut(t.Context(), config, Node{Name: "n1", Sockets: []string{"/x.sock"}}, true, false); err != nil || !slices.Equal(tried, []string{"remover", "scanner"}) {
 		t.Errorf("tried %v, %v", tried, err)
+	}
+	automatic := config
+	automatic.Collector, tried = true, nil
+	for _, scans := range []bool{false, true} {
+		if _, err := TryOut(t.Context(), automatic, Node{Name: "n1", Sockets: []string{"/x.sock"}}, scans, false); err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"collector remover", "collector scanner remover"}; !slices.Equal(tried, want) {
+		t.Errorf("for an automatic pass it tried %q", tried)
 	}
 	refusePods = true
 	_, err = TryOut(t.Context(), config, Node{Name: "n1", Sockets: []string{"/x.sock"}}, false, true)
