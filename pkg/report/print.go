@@ -31,7 +31,7 @@ const (
 	Name  Format = "name"
 )
 
-// Formats are all formats.
+// Formats are the formats of every document.
 var Formats = []Format{Table, Wide, JSON, YAML, Name}
 
 // Printer is a document that knows its tables.
@@ -63,6 +63,10 @@ func Print(w io.Writer, document Printer, format Format) error {
 			}
 		}
 		return nil
+	case HTML:
+		if d, ok := document.(*Document); ok {
+			return d.html(w)
+		}
 	case Table, Wide:
 		return printers.NewTablePrinter(printers.PrintOptions{Wide: format == Wide}).PrintObj(printable(document.table()), w)
 	}
