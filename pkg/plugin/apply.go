@@ -70,6 +70,7 @@ func newApplyCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.removalFlags.addTo(cmd)
 	flags.databaseFlags.addTo(cmd)
 	cmd.Flags().StringVarP(&flags.filename, "filename", "f", flags.filename, "The plan, in JSON or YAML; - is standard input")
+	completeFlag(cmd, "filename", documents)
 	_ = cmd.Flags().MarkHidden("selector") // the plan says which nodes; the flag is refused
 	return cmd
 }

@@ -66,6 +66,7 @@ func newCheckCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	addOutputFlag(cmd, &output)
 	cmd.Flags().BoolVar(&pre, "pre", pre, "Only what takes no pod on the nodes")
 	cmd.Flags().BoolVar(&showRole, "show-role", showRole, "Print the ClusterRole imageclean-runner, which grants all it takes, and do nothing else")
+	cmd.ValidArgsFunction = flags.fromCluster(nodeNames)
 	return cmd
 }
 

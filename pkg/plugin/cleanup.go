@@ -73,6 +73,7 @@ func newCleanupCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	set.BoolVar(&flags.dryRun, "dry-run", flags.dryRun, "Show what would be deleted and delete nothing")
 	set.BoolVarP(&flags.yes, "yes", "y", flags.yes, "Delete without asking")
 	cmd.Flags().AddFlagSet(set)
+	flags.completeCluster(cmd)
 	addOutputFlag(cmd, &flags.output)
 	return cmd
 }

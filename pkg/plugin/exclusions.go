@@ -80,6 +80,7 @@ func newExclusionsListCommand(streams genericiooptions.IOStreams) *cobra.Command
 		},
 	}
 	flags.addClusterTo(cmd.Flags(), alsoThere)
+	flags.completeCluster(cmd)
 	addOutputFlag(cmd, &output)
 	return cmd
 }

@@ -33,6 +33,7 @@ type editOptions struct {
 
 func (f *editFlags) addTo(cmd *cobra.Command) {
 	f.addClusterTo(cmd.Flags(), "Whose ConfigMap to change. What is there holds only for runs with the same --namespace (default kube-system)")
+	f.completeCluster(cmd)
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", f.dryRun, "Have the API server check the change and store nothing")
 }
 

@@ -69,6 +69,7 @@ func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.scanFlags.addTo(cmd)
 	addExcludeFlag(cmd, &flags.exclude)
 	addOutputFlag(cmd, &flags.output)
+	cmd.ValidArgsFunction = only(flags.fromCluster(imageNames))
 	return cmd
 }
 

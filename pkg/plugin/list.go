@@ -67,6 +67,7 @@ func newListCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	addOutputFlag(cmd, &output)
 	cmd.Flags().BoolVar(&scan, "scan", scan, "Also scan the images, and say what each is known to have")
 	database.addTo(cmd)
+	cmd.ValidArgsFunction = flags.fromCluster(nodeNames)
 	return cmd
 }
 

@@ -27,7 +27,7 @@ func newRemovalFlags() *removalFlags { return &removalFlags{sessionFlags: newSes
 
 func (f *removalFlags) addTo(cmd *cobra.Command) {
 	f.sessionFlags.addTo(cmd)
-	addOutputFlag(cmd, &f.output)
+	addOutputFlag(cmd, &f.output, report.HTML)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.dryRun, "dry-run", f.dryRun, "Show the plan and remove nothing")
 	flags.BoolVarP(&f.yes, "yes", "y", f.yes, "Remove without asking")
@@ -36,6 +36,7 @@ func (f *removalFlags) addTo(cmd *cobra.Command) {
 
 func (f *removalFlags) addSavePlanTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.savePlan, "save-plan", f.savePlan, "Also write the plan to this file, for 'kubectl imageclean apply'")
+	completeFlag(cmd, "save-plan", anyFile)
 }
 
 // removal is what run, remove and apply have in common: a plan, the approval of a person or of --yes, and its execution.
@@ -64,7 +65,7 @@ func (f *removalFlags) toOptions(streams genericiooptions.IOStreams, nodes []str
 		return nil, rejectf("--dry-run and --yes exclude each other: give one of them")
 	}
 	o := &removal{sessionOptions: session, IOStreams: streams, dryRun: f.dryRun, yes: f.yes, savePlan: f.savePlan}
-	if o.format, err = outputFormat(f.output); err != nil {
+	if o.format, err = outputFormat(f.output, report.HTML); err != nil {
 		return nil, err
 	}
 	if f.savePlan != "" {

@@ -60,6 +60,7 @@ func newRemoveCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		},
 	}
 	flags.addTo(cmd)
+	cmd.ValidArgsFunction = flags.fromCluster(imageNames)
 	return cmd
 }
 
@@ -67,6 +68,7 @@ func (f *removeFlags) addTo(cmd *cobra.Command) {
 	f.removalFlags.addTo(cmd)
 	f.addSavePlanTo(cmd)
 	cmd.Flags().StringVarP(&f.filename, "filename", "f", f.filename, "A file of ImageLists, in YAML or JSON; - is standard input")
+	completeFlag(cmd, "filename", documents)
 }
 
 func (f *removeFlags) toOptions(streams genericiooptions.IOStreams, images []string) (*removal, error) {

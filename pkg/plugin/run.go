@@ -81,6 +81,7 @@ func newRunCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		},
 	}
 	flags.addTo(cmd)
+	cmd.ValidArgsFunction = flags.fromCluster(nodeNames)
 	return cmd
 }
 

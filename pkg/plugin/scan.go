@@ -38,6 +38,7 @@ func (f *databaseFlags) addTo(cmd *cobra.Command) {
 		"Where the vulnerability database is pulled from, an OCI repository. Several are tried in turn (default "+strings.Join(database.DefaultRepositories, ",")+")")
 	flags.StringVar(&f.path, "db-path", f.path, "A folder with trivy.db and metadata.json, to use instead of pulling the database")
 	flags.BoolVar(&f.skipUpdate, "skip-db-update", f.skipUpdate, "Use the database that was pulled before, however old")
+	completeFlag(cmd, "db-path", folders)
 }
 
 func (f *databaseFlags) checkDatabase() error {
@@ -71,6 +72,7 @@ func (f *scanFlags) addTo(cmd *cobra.Command) {
 	flags.BoolVar(&f.noScan, "no-scan", f.noScan, "Do not scan: every image that nothing needs may go, whatever vulnerabilities it has")
 	flags.StringSliceVar(&f.severities, "severity", f.severities,
 		"Which vulnerabilities make an image go, such as CRITICAL,HIGH (default "+join(defaultSeverities, ",")+")")
+	completeFlag(cmd, "severity", severities)
 	flags.BoolVar(&f.ignoreUnfixed, "ignore-unfixed", f.ignoreUnfixed, "Only count vulnerabilities that have a fix")
 	flags.BoolVar(&f.endOfLife, "eol", f.endOfLife, "Images go, too, whose distribution gets no more security fixes")
 	f.databaseFlags.addTo(cmd)

@@ -66,6 +66,7 @@ func (f *sessionFlags) addTo(cmd *cobra.Command) {
 	flags.BoolVar(&f.privileged, "privileged", f.privileged, "Run the pods privileged, where a platform lets nothing less reach the runtime")
 	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
 	cmd.Flags().AddFlagSet(flags)
+	f.completeCluster(cmd)
 }
 
 // connectionFlags are those of every command that goes to nodes, or to what is left on them.
