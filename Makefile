@@ -90,6 +90,10 @@ fuzz: ## Each fuzz target, for FUZZTIME (1m)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' pkg | while IFS=: read -r file func; do \
 		./test/fuzz "./$$(dirname "$$file")" "$${func#func }" $(FUZZTIME) || exit 1; done
 
+.PHONY: check-html
+check-html: ## The HTML report in a browser: how it looks and works, and whether it is accessible
+	@./test/html/check $(CURDIR)/artifacts/html
+
 .PHONY: e2e
 e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
 	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'

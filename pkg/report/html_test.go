@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"html"
 	"os"
@@ -19,6 +20,8 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
+var pages = flag.String("pages", "", "also write the pages into this folder, for a browser")
+
 func page(t *testing.T, d report.Printer) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -28,12 +31,24 @@ func page(t *testing.T, d report.Printer) string {
 	return out.String()
 }
 
+// keep writes a page into the folder of -pages.
+func keep(t *testing.T, name, page string) {
+	t.Helper()
+	if *pages == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(*pages, name+".html"), []byte(page), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestHTML_IsGolden(t *testing.T) {
 	for name, d := range map[string]*report.Document{
 		"plan": report.Plan(run, example()), "report": report.Report(run, carriedOut()), "listed": report.Plan(run, listed()), "empty": report.Plan(run, &plan.Plan{}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, path := page(t, d), filepath.Join("testdata", name+".html")
+			keep(t, name, got)
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -98,6 +113,7 @@ func TestHTML_EscapesNames(t *testing.T) {
 	as := run
 	as.ID, as.Context, as.ClusterUID = evil, evil, evil
 	got := page(t, report.Plan(as, p))
+	keep(t, "hostile", got)
 	clean := page(t, report.Plan(run, example()))
 	for _, tag := range []string{"<script", "</script", "</style", "<img", "onerror=alert(2)>"} {
 		if n, want := strings.Count(got, tag), strings.Count(clean, tag); n != want {
@@ -137,6 +153,7 @@ func large(images, findings int) *plan.Plan {
 
 func TestHTML_SaysWhatOfALargePlanIsLeftOut(t *testing.T) {
 	got := page(t, report.Plan(run, large(20_000, 30)))
+	keep(t, "large", got)
 	for _, want := range []string{
 		"5,000 rows are shown, those that go first; 15,000 more are left out. The first 20,000 vulnerabilities are named, of the others there are only the numbers. -o json has everything.",
 		"200 nodes more come to 20 TiB together; -o json has each.", "and 10 more", ">10,000<",
