@@ -34,7 +34,7 @@ var (
 const (
 	mostRows         = 5_000
 	mostPageFindings = 20_000
-	mostBars         = 100
+	mostBars         = 30
 	mostListed       = 100
 )
 

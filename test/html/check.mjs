@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createRequire } from "node:module";
+import { setTimeout } from "node:timers/promises";
 import puppeteer from "puppeteer-core";
 
 const [pages, shots] = process.argv.slice(2).map((folder) => path.resolve(folder));
@@ -41,6 +42,16 @@ async function accessible(page, where, context) {
   }
 }
 
+// whole makes the window as high as the page: rows out of sight are neither drawn nor looked at.
+async function whole(page, size) {
+  for (let before = 0, height = 1; before !== height;) {
+    before = height;
+    height = await page.evaluate(() => Math.max(innerHeight, document.documentElement.scrollHeight));
+    await page.setViewport({ width: widths[size].width, height, deviceScaleFactor: 1 });
+    await setTimeout(50); // for the page to be laid out
+  }
+}
+
 // wide says which elements reach beyond the screen.
 const wide = (page) => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth ? [] :
   Array.from(document.querySelectorAll("body *")).filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
@@ -51,11 +62,14 @@ async function looks(file) {
     for (const scheme of ["light", "dark"]) {
       const where = `${file}, ${size}, ${scheme}`;
       const page = await open(file, where, { scheme, size });
-      await page.screenshot({ path: path.join(shots, `${path.parse(file).name}-${size}-${scheme}.png`), fullPage: file !== "large.html" });
+      if (file !== "large.html") await whole(page, size);
+      await page.screenshot({ path: path.join(shots, `${path.parse(file).name}-${size}-${scheme}.png`) });
       for (const element of await wide(page)) fail(where, `it is wider than the screen: ${element}`);
       if (file !== "large.html") {
         await accessible(page, where);
         await page.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
+        await whole(page, size);
+        await page.screenshot({ path: path.join(shots, `${path.parse(file).name}-${size}-${scheme}-opened.png`) });
         for (const element of await wide(page)) fail(where, `opened, it is wider than the screen: ${element}`);
         await accessible(page, `${where}, opened`);
       }
@@ -69,7 +83,10 @@ async function looks(file) {
     }));
     if (seen.controls > 0) fail(where, "it shows controls that do nothing");
     if (seen.hidden > 0) fail(where, `${seen.hidden} rows are hidden`);
-    if (file === "report.html") await page.screenshot({ path: path.join(shots, `report-${size}-without-scripts.png`), fullPage: true });
+    if (file === "report.html") {
+      await whole(page, size);
+      await page.screenshot({ path: path.join(shots, `report-${size}-without-scripts.png`) });
+    }
     await page.close();
   }
 }
@@ -129,7 +146,7 @@ async function usable() {
     const begin = Date.now();
     const page = await open("large.html", where, { size });
     const loaded = Date.now() - begin;
-    const frame = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
+    const frame = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => globalThis.setTimeout(done))));
     const timed = async (act) => { const begin = Date.now(); await act(); await frame(); return Date.now() - begin; };
     const times = {
       loaded,
