@@ -31,7 +31,7 @@ RACE = $(shell echo '\#include <stdlib.h>' | $$(go env CC) -E - >/dev/null 2>&1 
 E2E_TESTS   = go -C test/e2e test -count=1 -timeout 60m && ./test/agent-on-containerds && go -C test/cluster test -count=1 ./...
 TESTCLUSTER = go -C test/cluster run ./cmd/testcluster
 NODES ?= 2
-FUZZTIME ?= 1m
+FUZZTIME ?= 20s
 
 # Linked once for each version of the tool and of Go, and kept outside the checkout, so that a fresh clone has it at once.
 TOOLS         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imageclean/tools
@@ -86,7 +86,7 @@ verdicts: $(TRIVY) ## Verdicts beside those of the trivy CLI, over a corpus of i
 
 # go test fuzzes one target at a time.
 .PHONY: fuzz
-fuzz: ## Each fuzz target, for FUZZTIME (1m)
+fuzz: ## Each fuzz target, for FUZZTIME (20s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' pkg | while IFS=: read -r file func; do \
 		./test/fuzz "./$$(dirname "$$file")" "$${func#func }" $(FUZZTIME) || exit 1; done
 
