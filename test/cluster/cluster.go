@@ -169,12 +169,14 @@ func start(ctx context.Context, p *programs, options Options) (*Cluster, error) 
 	if err := startControl(ctx, controllerProcesses(p)); err != nil {
 		return nil, err
 	}
-	for n := node(1); int(n) <= options.Nodes; n++ {
-		if err := startKubelet(ctx, p, n); err != nil {
-			return nil, err
-		}
-	}
 	fmt.Fprintln(options.Progress, "waiting until the nodes are ready")
+	kubelets, kubeletsCtx := errgroup.WithContext(ctx)
+	for n := node(1); int(n) <= options.Nodes; n++ {
+		kubelets.Go(func() error { return startKubelet(kubeletsCtx, newKubelet(p, n), n) })
+	}
+	if err := kubelets.Wait(); err != nil {
+		return nil, err
+	}
 	if err := poll(ctx, "the cluster is healthy", func() error { return c.Healthy(ctx) }); err != nil {
 		return nil, err
 	}

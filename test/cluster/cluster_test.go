@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -148,6 +149,30 @@ func TestStop_TakesOneProcessAwayAndStartBringsItBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	wantHealthy(t, c)
+}
+
+// TestStart_BringsAKubeletUpThatHadNoContainerd needs a kubelet that is started more than once: it ends without its containerd.
+func TestStart_BringsAKubeletUpThatHadNoContainerd(t *testing.T) {
+	c := running(t)
+	for _, name := range []string{"kubelet/node1", "containerd/node1"} {
+		if err := c.Stop(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := make(chan error, 1)
+	go func() {
+		time.Sleep(3 * time.Second)
+		late <- c.Start(context.WithoutCancel(t.Context()), "containerd/node1")
+	}()
+	if err := errors.Join(c.Start(t.Context(), "kubelet/node1"), <-late); err != nil {
+		t.Fatal(err)
+	}
+	wantHealthy(t, c)
+}
+
+func wantHealthy(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		return c.Healthy(ctx) == nil, nil
 	})

@@ -31,9 +31,9 @@ func (c *Cluster) signal(ctx context.Context, name string, signal syscall.Signal
 	return p.stop(ctx, signal)
 }
 
-// Start starts a stopped process again, and returns when the API server, a
-// containerd or a kubelet answers. The other processes connect in their own
-// time. A kubelet ends if its containerd does not run when it starts.
+// Start starts a stopped process again, and returns when the API server or a
+// containerd answers, or a kubelet is up, which needs its containerd. The other
+// processes connect in their own time.
 func (c *Cluster) Start(ctx context.Context, name string) error {
 	if c.programs == nil {
 		return ErrUnsupported
@@ -42,21 +42,22 @@ func (c *Cluster) Start(ctx context.Context, name string) error {
 	if err != nil || p.alive() {
 		return err
 	}
+	kind, nodeName, _ := strings.Cut(name, "/")
+	if kind == "kubelet" {
+		n, _, err := c.node(nodeName)
+		if err != nil {
+			return err
+		}
+		return startKubelet(ctx, p, n)
+	}
 	if err := p.start(ctx); err != nil {
 		return err
 	}
-	kind, nodeName, _ := strings.Cut(name, "/")
 	switch kind {
 	case "kube-apiserver":
 		return waitAPIServer(ctx)
 	case "containerd":
 		return waitFor(ctx, p, "unix", socketPath(nodeName))
-	case "kubelet":
-		n, _, err := c.node(nodeName)
-		if err != nil {
-			return err
-		}
-		return waitFor(ctx, p, "tcp", n.address()+":10250")
 	}
 	return nil
 }

@@ -8,9 +8,52 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"time"
 
 	"sigs.k8s.io/yaml"
 )
+
+func newKubelet(p *programs, n node) *process {
+	return &process{
+		Name:    "kubelet/" + n.name(),
+		Machine: n.name(),
+		Args: []string{p.Kubernetes + "/kubelet",
+			"--config=" + configDir(n.name()) + "/kubelet.yaml",
+			"--kubeconfig=" + configDir(n.name()) + "/kubelet.conf",
+			"--hostname-override=" + n.name(),
+			"--node-ip=" + n.address(),
+		},
+	}
+}
+
+// startKubelet starts a node's kubelet and returns when it no longer depends on a containerd that answers. A kubelet serves its port
+// before that; where it does not get what it needs then, it ends, and leaves it to a babysitter, as systemd is one, to start it again.
+func startKubelet(ctx context.Context, kubelet *process, n node) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		if err := kubelet.start(ctx); err != nil {
+			return err
+		}
+		err := waitKubelet(ctx, kubelet, n)
+		if !errors.Is(err, errEnded) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func waitKubelet(ctx context.Context, kubelet *process, n node) error {
+	if err := waitFor(ctx, kubelet, "tcp", n.address()+":10250"); err != nil {
+		return err
+	}
+	// What it begins with containerd's help ends with this socket (Start of its containerManagerImpl).
+	return waitFor(ctx, kubelet, "unix", filepath.Join(nodeDir(n.name()), "var/lib/kubelet/device-plugins/kubelet.sock"))
+}
 
 // ConfigureKubelet restarts a node's kubelet with its usual configuration and these fields of a KubeletConfiguration over it;
 // with the usual one again when there are none.

@@ -134,17 +134,3 @@ func startContainerd(ctx context.Context, p *programs, machine *process, n node)
 	_, err := machine.run(ctx, bin+"/ctr", "--namespace", "k8s.io", "images", "import", pauseArchive)
 	return err
 }
-
-func startKubelet(ctx context.Context, p *programs, n node) error {
-	kubelet := &process{
-		Name:    "kubelet/" + n.name(),
-		Machine: n.name(),
-		Args: []string{p.Kubernetes + "/kubelet",
-			"--config=" + configDir(n.name()) + "/kubelet.yaml",
-			"--kubeconfig=" + configDir(n.name()) + "/kubelet.conf",
-			"--hostname-override=" + n.name(),
-			"--node-ip=" + n.address(),
-		},
-	}
-	return kubelet.start(ctx)
-}

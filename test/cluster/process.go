@@ -164,7 +164,8 @@ func (p *process) stop(ctx context.Context, signal syscall.Signal) error {
 }
 
 // startTime is the 22nd field of /proc/PID/stat (proc(5)). A zombie has ended,
-// even if nobody has reaped it yet.
+// even if nobody has reaped it yet, unless threads of it still run: they hold its
+// ports and files after its first thread is gone.
 func startTime(pid int) (uint64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -176,7 +177,7 @@ func startTime(pid int) (uint64, error) {
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("reading /proc/%d/stat: too short", pid)
 	}
-	if fields[0] == "Z" || fields[0] == "X" {
+	if threads, err := strconv.Atoi(fields[17]); err != nil || threads <= 1 && (fields[0] == "Z" || fields[0] == "X") {
 		return 0, fmt.Errorf("process %d has ended", pid)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)

@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -62,6 +64,45 @@ func TestStartTime_TakesAZombieForEnded(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	t.Error("a zombie is taken for a running process")
+}
+
+// headless makes a program of this package's tests end its first thread, and no other.
+const headless = "TESTCLUSTER_HEADLESS"
+
+func init() {
+	if os.Getenv(headless) != "" {
+		fmt.Println("at once")
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0) // init has the first thread
+	}
+}
+
+// A kubelet's port is taken until its last thread has ended, and so is whatever else it has.
+func TestStartTime_TakesAZombieWithThreadsForRunning(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), headless+"=1")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	_, _ = stdout.Read(make([]byte, 1))
+	for range 1000 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(stat), ") Z ") {
+			if _, err := startTime(cmd.Process.Pid); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Error("the first thread still runs")
 }
 
 func sleeping(t *testing.T) *process {
