@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/agent"
@@ -27,6 +28,8 @@ const (
 func main() {
 	debug.SetMemoryLimit(memory)
 	debug.SetGCPercent(growth)
+	// One analyser runs at a time. More threads would only take turns with it, on cores that the node's pods can use.
+	runtime.GOMAXPROCS(1)
 	// Trivy's libraries log every file that is broken. What matters of it is in a layer's answer.
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	// Every process of the container, so that one that reads layers finds none that may do more.
