@@ -52,7 +52,8 @@ var disabled = slices.Concat(analyzer.TypeLockfiles, analyzer.TypeConfigFiles, [
 
 // engine is Trivy's analysers, and what has to be known of them.
 type engine struct {
-	group analyzer.AnalyzerGroup
+	group  analyzer.AnalyzerGroup
+	wanted wanted
 	// databases are the paths of those package databases that are a single file, rpm those of them that are rpm's.
 	databases, rpm []string
 	handlers       handler.Manager
@@ -63,7 +64,7 @@ func newEngine() (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the analysers: %w", err)
 	}
-	e := &engine{group: group}
+	e := &engine{group: group, wanted: newWanted(group)}
 	e.rpm, err = pathsOf(group, analyzer.TypeRpm)
 	if err != nil {
 		return nil, err
@@ -79,20 +80,20 @@ func newEngine() (*engine, error) {
 	return e, nil
 }
 
+// typesOf are the analysers of a group.
+func typesOf(group analyzer.AnalyzerGroup) []analyzer.Type {
+	versions := group.AnalyzerVersions()
+	var types []analyzer.Type
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(versions.Analyzers)), slices.Collect(maps.Keys(versions.PostAnalyzers))) {
+		types = append(types, analyzer.Type(name))
+	}
+	return types
+}
+
 // pathsOf returns the only paths that analysers of these types read. Trivy tells that of a group as a whole.
 func pathsOf(group analyzer.AnalyzerGroup, types ...analyzer.Type) ([]string, error) {
-	versions := group.AnalyzerVersions()
-	others := slices.Clone(disabled)
-	for _, name := range slices.Concat(slices.Collect(maps.Keys(versions.Analyzers)), slices.Collect(maps.Keys(versions.PostAnalyzers))) {
-		if !slices.Contains(types, analyzer.Type(name)) {
-			others = append(others, analyzer.Type(name))
-		}
-	}
-	only, err := analyzer.NewAnalyzerGroup(analyzer.AnalyzerOptions{DisabledAnalyzers: others})
-	if err != nil {
-		return nil, fmt.Errorf("setting up the analysers %s: %w", types, err)
-	}
-	paths, known := only.StaticPaths(nil)
+	others := slices.DeleteFunc(typesOf(group), func(kind analyzer.Type) bool { return slices.Contains(types, kind) })
+	paths, known := group.StaticPaths(others)
 	if !known || len(paths) == 0 {
 		return nil, fmt.Errorf("setting up the analysers %s: they do not say which paths they read", types)
 	}

@@ -4,17 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"syscall"
 
+	"github.com/aquasecurity/trivy/pkg/fanal/analyzer"
 	xio "github.com/aquasecurity/trivy/pkg/x/io"
 )
+
+// once is a file of a layer that is opened when it is first asked for.
+type once struct {
+	open analyzer.Opener
+	file xio.ReadSeekCloserAt
+}
+
+func (o *once) get() (io.ReaderAt, error) {
+	if o.file == nil {
+		file, err := o.open()
+		if err != nil {
+			return nil, err
+		}
+		o.file = file
+	}
+	return o.file, nil
+}
+
+func (o *once) close() error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Close()
+}
 
 // content is an open file of a layer in the hands of an analyser. Trivy takes an analyser's error for "nothing found here", so what
 // must not be passed over is noted here, where it happens.
 type content struct {
 	ctx  context.Context
 	path string
-	file xio.ReadSeekCloserAt
+	file *io.SectionReader
 	// left is how many bytes may still be read.
 	left int64
 	// limit is what left began with.
@@ -46,7 +72,7 @@ func (c *content) Close() error {
 	if p := recover(); p != nil {
 		c.fail(fmt.Errorf("reading %s: its analyser panicked: %v", c.path, p))
 	}
-	return c.file.Close()
+	return nil
 }
 
 func (c *content) spend(n int) error {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"syscall"
 
 	xio "github.com/aquasecurity/trivy/pkg/x/io"
@@ -62,9 +61,16 @@ func (l *layer) folder(root *os.Root, name string) error {
 		l.opaque(name)
 	}
 	for {
+		if err := context.Cause(l.ctx); err != nil {
+			return err
+		}
 		entries, err := handle.ReadDir(chunk)
 		for _, entry := range entries {
-			if err := l.entry(root, path.Join(name, entry.Name()), entry); err != nil {
+			below := entry.Name()
+			if name != "" {
+				below = name + "/" + below
+			}
+			if err := l.entry(root, below, entry); err != nil {
 				return err
 			}
 		}
@@ -83,9 +89,6 @@ func (l *layer) folder(root *os.Root, name string) error {
 
 // entry looks at one name of a directory. Links, pipes and sockets have no content.
 func (l *layer) entry(root *os.Root, name string, entry fs.DirEntry) error {
-	if err := context.Cause(l.ctx); err != nil {
-		return err
-	}
 	kind := entry.Type()
 	if !kind.IsDir() && !kind.IsRegular() && kind&fs.ModeCharDevice == 0 {
 		return nil

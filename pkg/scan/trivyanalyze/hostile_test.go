@@ -3,6 +3,7 @@ package trivyanalyze
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -131,7 +132,7 @@ func TestContent_NotesAnErrorOfTheSystem(t *testing.T) {
 	var noted error
 	closed, err := os.Open(t.TempDir()) // reading a directory fails
 	check(t, err)
-	c := &content{ctx: t.Context(), path: "x", file: closed, left: 1 << 20, limit: 1 << 20, fail: func(err error) { noted = err }}
+	c := &content{ctx: t.Context(), path: "x", file: io.NewSectionReader(closed, 0, 10), left: 1 << 20, limit: 1 << 20, fail: func(err error) { noted = err }}
 	_, _ = c.Read(make([]byte, 10))
 	if !errors.Is(noted, syscall.EISDIR) {
 		t.Errorf("noted %v", noted)

@@ -35,9 +35,9 @@ func (jarAnalyzer) Version() int { return 1 }
 
 func (jarAnalyzer) Required(name string, _ os.FileInfo) bool { return isJar(name) }
 
-func isJar(name string) bool {
-	return slices.Contains([]string{".jar", ".war", ".ear", ".par"}, strings.ToLower(path.Ext(name)))
-}
+var jarEnds = []string{".jar", ".war", ".ear", ".par"}
+
+func isJar(name string) bool { return slices.Contains(jarEnds, strings.ToLower(path.Ext(name))) }
 
 func (jarAnalyzer) Analyze(ctx context.Context, input analyzer.AnalysisInput) (*analyzer.AnalysisResult, error) {
 	parser := &jarParser{path: input.FilePath, size: input.Info.Size(), limits: defaultLimits}

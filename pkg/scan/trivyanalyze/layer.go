@@ -19,9 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// opener opens a file of the layer anew.
-type opener func() (xio.ReadSeekCloserAt, error)
-
 // layer gathers what a walk finds. The walk tells it of every regular file, whiteout and opaque directory, one after the other.
 type layer struct {
 	*engine
@@ -66,12 +63,18 @@ func (l *layer) failure(err error) error {
 }
 
 // file analyses a regular file. Its path has no leading slash.
-func (l *layer) file(name string, info fs.FileInfo, open opener) error {
-	if err := l.check(name); err != nil {
+func (l *layer) file(name string, info fs.FileInfo, open analyzer.Opener) error {
+	if err := l.check(name); err != nil || !l.wanted.may(name, info) {
 		return err
 	}
+	// It is opened for the first analyser that wants it, and stays open for the others.
+	opened := &once{open: open}
+	handOut := func() (xio.ReadSeekCloserAt, error) { return l.handOut(name, info, opened) }
+	return errors.Join(l.analyze(name, info, handOut), opened.close())
+}
+
+func (l *layer) analyze(name string, info fs.FileInfo, handOut analyzer.Opener) error {
 	result := analyzer.NewAnalysisResult()
-	handOut := func() (xio.ReadSeekCloserAt, error) { return l.handOut(name, info, open) }
 	options := analyzer.AnalysisOptions{Offline: true}
 	var analysers errgroup.Group
 	err := l.group.AnalyzeFile(l.ctx, &analysers, l.running, result, "", name, info, handOut, nil, options)
@@ -118,8 +121,8 @@ func (l *layer) keep(name string, result *analyzer.AnalysisResult) error {
 	return nil
 }
 
-// handOut opens a file for an analyser.
-func (l *layer) handOut(name string, info fs.FileInfo, open opener) (xio.ReadSeekCloserAt, error) {
+// handOut gives a file to an analyser.
+func (l *layer) handOut(name string, info fs.FileInfo, opened *once) (xio.ReadSeekCloserAt, error) {
 	size, limit := info.Size(), l.limits.whole
 	switch {
 	case slices.Contains(l.rpm, name):
@@ -132,18 +135,18 @@ func (l *layer) handOut(name string, info fs.FileInfo, open opener) (xio.ReadSee
 		l.fail(err)
 		return nil, err
 	}
-	file, err := open()
+	file, err := opened.get()
 	if err != nil {
 		// Trivy passes over a file that it may not read.
 		err = fmt.Errorf("opening %s: %w", name, err)
 		l.fail(err)
 		return nil, err
 	}
-	return &content{ctx: l.ctx, path: name, file: file, left: l.limits.random, limit: l.limits.random, fail: l.fail}, nil
+	return &content{ctx: l.ctx, path: name, file: io.NewSectionReader(file, 0, size), left: l.limits.random, limit: l.limits.random, fail: l.fail}, nil
 }
 
 // postpone keeps a file for those analysers that look at several files together, after the walk.
-func (l *layer) postpone(name string, info fs.FileInfo, open opener) error {
+func (l *layer) postpone(name string, info fs.FileInfo, open analyzer.Opener) error {
 	wanting := l.group.RequiredPostAnalyzers(name, info)
 	if len(wanting) == 0 || unneeded(name) {
 		return nil
