@@ -55,7 +55,7 @@ func TestFleet_Conforms(t *testing.T) {
 				if err := fleet.Close(t.Context()); err != nil {
 					t.Error(err)
 				}
-				wantNothingLeft(t)
+				wantNothingAlive(t)
 			}()
 			cleantest.Conformance(t, fleet, name, imageID(t, name, scene.Stale[1]), imageID(t, name, scene.Running))
 		})

@@ -269,16 +269,8 @@ func imageID(t *testing.T, node, name string) string {
 	return ""
 }
 
-// wantNothingLeft checks that neither the cluster nor a node has anything of a run's, once the command has ended.
-func wantNothingLeft(t *testing.T) {
-	t.Helper()
-	wantNothingAlive(t)
-	if bed.Registry() != "" {
-		wantRecordsCleared(t)
-	}
-}
-
-// wantNothingAlive is wantNothingLeft without what only the kubelet's records say.
+// wantNothingAlive checks that neither the cluster nor a node has anything of a run's, once the command has ended. What containerd
+// keeps of ended containers is looked at after the last test (wantRecordsCleared).
 func wantNothingAlive(t *testing.T) {
 	t.Helper()
 	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean", FieldSelector: "metadata.namespace!=" + killedNamespace}

@@ -149,7 +149,7 @@ func TestRun_RejectsWhatMakesNoSense(t *testing.T) {
 			t.Errorf("%v: want exit code 2 and %q on stderr alone, got %s", test.args, test.want, r)
 		}
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestList_ShowsWhatUsesAnImage(t *testing.T) {
@@ -188,7 +188,7 @@ func TestList_ShowsWhatUsesAnImage(t *testing.T) {
 	if found != len(bed.Nodes()) {
 		t.Errorf("%s is listed on %d nodes: %s", scene.Running, found, r.stdout)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 func TestList_RunsPrivilegedWhenItIsAsked(t *testing.T) {

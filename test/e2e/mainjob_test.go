@@ -79,7 +79,7 @@ func TestRun_RemovesExactlyWhatNothingNeeds(t *testing.T) {
 	if s := parse(t, again).Summary; s.Remove != 0 {
 		t.Errorf("a second run still finds %d images to remove: %s", s.Remove, again)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
 // TestRun_NeedsNoMorePermissionsThanItsClusterRole runs the main job as a user who has that role and nothing else.
@@ -99,7 +99,7 @@ func TestRun_NeedsNoMorePermissionsThanItsClusterRole(t *testing.T) {
 	if !contains(r.stderr, "removed 2 images") {
 		t.Errorf("it did not do its work: %s", r)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 	stranger := imageclean(t, "run", "--no-scan", "--dry-run", "--as=joe")
 	wantCode(t, stranger, 1)
 	if !contains(stranger.stderr, "forbidden") || !contains(stranger.stderr, "imageclean-runner") {
@@ -128,5 +128,5 @@ func TestRun_RemovesNothingWithoutTerminalAndYes(t *testing.T) {
 	if !contains(r.stderr, "--yes") {
 		t.Errorf("stderr does not say how to confirm: %s", r.stderr)
 	}
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }

@@ -29,8 +29,8 @@ const (
 	raceRepository = "docker.io/race/app"
 	raceBase       = "docker.io/race/base:1" // no run considers it, so that what the images share stays
 	raceImages     = 50
-	racePods       = 500
-	raceRemovals   = 2000
+	racePods       = 120 // unless RACE_PODS is set
+	raceRatio      = 4   // removals for each pod
 	// raceAlive is how many pods there are at once, at most.
 	raceAlive = 24
 	// racePace is how far apart pods start, on average: two cores start no more beside the runs.
@@ -42,6 +42,8 @@ const (
 type race struct {
 	t      *testing.T
 	config *rest.Config
+	// podCount is how many pods there are in all.
+	podCount int
 	// client asks as often as it likes, as the plugin's does.
 	client kubernetes.Interface
 	refs   []string
@@ -71,16 +73,12 @@ type raceCount struct {
 func TestRun_TakesNoImageFromAPodThatIsBound(t *testing.T) {
 	needBed(t)
 	dumpOnFailure(t)
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("RACE_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fmt.Printf("race: RACE_SEED=%d\n", seed)
+	seed := setting(t, "RACE_SEED", uint64(time.Now().UnixNano()))
+	pods := int(setting(t, "RACE_PODS", racePods))
+	removals := raceRatio * pods
+	fmt.Printf("race: RACE_SEED=%d RACE_PODS=%d\n", seed, pods)
 	begun := time.Now()
-	r := newRace(t)
+	r := newRace(t, pods)
 	ctx, cancel := context.WithTimeout(t.Context(), raceLimit)
 	defer cancel()
 
@@ -94,7 +92,7 @@ func TestRun_TakesNoImageFromAPodThatIsBound(t *testing.T) {
 	}
 	background.Go(func() { r.runs(runsCtx) })
 	r.startPods(ctx, rand.New(rand.NewPCG(seed, seed)))
-	for ctx.Err() == nil && r.counted().removals < raceRemovals && !t.Failed() {
+	for ctx.Err() == nil && r.counted().removals < removals && !t.Failed() {
 		time.Sleep(100 * time.Millisecond)
 	}
 	stopRuns()
@@ -108,21 +106,35 @@ func TestRun_TakesNoImageFromAPodThatIsBound(t *testing.T) {
 	for _, what := range r.wrong {
 		t.Errorf("wrong: %s", what)
 	}
-	if c.removals < raceRemovals || c.started < racePods || c.ran < racePods*8/10 {
-		t.Errorf("that is too little: want %d removals, %d pods, most of which run", raceRemovals, racePods)
+	if c.removals < removals || c.started < pods || c.ran < pods*8/10 {
+		t.Errorf("that is too little: want %d removals, %d pods, most of which run", removals, pods)
 	}
 	r.wantTrueCount()
-	wantNothingLeft(t)
+	wantNothingAlive(t)
 }
 
-func newRace(t *testing.T) *race {
+// setting is a number that the environment may set.
+func setting(t *testing.T, name string, usual uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
+	}
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("reading %s: %v", name, err)
+	}
+	return number
+}
+
+func newRace(t *testing.T, pods int) *race {
 	t.Helper()
 	config, err := bed.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
 	config.QPS = -1
-	r := &race{t: t, config: config, nodes: map[string]*raceNode{}}
+	r := &race{t: t, config: config, podCount: pods, nodes: map[string]*raceNode{}}
 	if r.client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func (r *race) startPods(ctx context.Context, random *rand.Rand) {
 	slots := make(chan struct{}, raceAlive)
 	var pods sync.WaitGroup
 	run := utilrand.String(5)
-	for i := range racePods {
+	for i := range r.podCount {
 		select {
 		case <-ctx.Done():
 		case slots <- struct{}{}:
