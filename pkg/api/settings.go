@@ -58,7 +58,7 @@ type Policy struct {
 	// IgnoreUnfixed leaves out vulnerabilities without a fix.
 	IgnoreUnfixed bool `json:"ignoreUnfixed,omitempty"`
 	// EndOfLife also removes images whose distribution gets no more security fixes.
-	EndOfLife bool `json:"endOfLife,omitempty"`
+	EndOfLife bool `json:"endOfLife"`
 	// OlderThan keeps images that were pulled less long ago; where it is not set, two minutes, which images of unknown age pass.
 	OlderThan *Duration `json:"olderThan,omitempty"`
 	// DatabaseRepositories are where the vulnerability database is pulled from, tried in turn; the defaults where there are none.
