@@ -22,8 +22,8 @@ type Permission struct {
 	Namespace string
 }
 
-// clusterScoped are the resources of our rules that are in no namespace.
-var clusterScoped = []string{"nodes", "namespaces"}
+// clusterScoped are the resources of ours that are in no namespace.
+var clusterScoped = []string{"nodes", "namespaces", "customresourcedefinitions", "clusterroles", "clusterrolebindings"}
 
 // Action is the permission without where: "list pods".
 func (p Permission) Action() string { return p.Verb + " " + p.Resource }

@@ -29,8 +29,8 @@ func SystemExclusion(namespace string) *corev1.ConfigMap {
 	return m
 }
 
-// SettingsMap is the ConfigMap of the settings.
-func SettingsMap(namespace string, settings api.Settings) (*corev1.ConfigMap, error) {
+// settingsMap is the ConfigMap of the settings.
+func settingsMap(namespace string, settings api.Settings) (*corev1.ConfigMap, error) {
 	text, err := yaml.Marshal(settings)
 	if err != nil {
 		return nil, fmt.Errorf("writing the settings: %w", err)

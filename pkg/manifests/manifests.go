@@ -81,7 +81,7 @@ func YAML(o Options) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the resource definitions: %w", err)
 	}
-	settings, err := SettingsMap(o.Namespace, o.Settings)
+	settings, err := settingsMap(o.Namespace, o.Settings)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ type values struct {
 	Options
 	Name, Image, SystemNamespace, StateName, SystemExclusionName, LeaseName, NetworkPolicyName, TypeLabel string
 
-	Labels, AppLabels, Selector, PodLabels, NodeSelector map[string]string
+	Labels, AppLabels, DeploymentLabels, Selector, PodLabels, NodeSelector map[string]string
 }
 
 func (o Options) values() values {
@@ -119,13 +119,16 @@ func (o Options) values() values {
 	// Not managed by the plugin, which would clean the pod up as one of an interrupted run.
 	pod := maps.Clone(selector)
 	pod[api.VersionLabel] = version.Version
+	deployment := labels()
+	deployment[api.ComponentLabel] = api.ComponentController
 	nodes := map[string]string{"kubernetes.io/os": "linux"}
 	maps.Copy(nodes, o.Settings.Controller.NodeSelector)
 	return values{
 		Options: o, Name: api.ControllerName, Image: version.Image(cmp.Or(o.Settings.Controller.Registry, version.Registry), "controller"),
 		SystemNamespace: metav1.NamespaceSystem, StateName: api.StateName, SystemExclusionName: api.SystemExclusionName, LeaseName: api.LeaseName,
 		NetworkPolicyName: NetworkPolicyName, TypeLabel: api.TypeLabel,
-		Labels: labels(), AppLabels: map[string]string{api.AppLabel: api.AppName}, Selector: selector, PodLabels: pod, NodeSelector: nodes,
+		Labels: labels(), AppLabels: map[string]string{api.AppLabel: api.AppName}, DeploymentLabels: deployment,
+		Selector: selector, PodLabels: pod, NodeSelector: nodes,
 	}
 }
 

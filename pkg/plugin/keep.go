@@ -15,10 +15,13 @@ type keepFlags struct {
 }
 
 func (f *keepFlags) addTo(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.Var(ageValue{&f.olderThan}, "older-than", "Only images pulled longer ago than this, such as 0s, 72h or 7d (default 2m)")
-	flags.BoolVar(&f.includeUnpullable, "include-unpullable", f.includeUnpullable,
+	addOlderThanFlag(cmd, &f.olderThan)
+	cmd.Flags().BoolVar(&f.includeUnpullable, "include-unpullable", f.includeUnpullable,
 		"Also remove images without a repository digest: imported or built on the node, they can probably not be pulled again")
+}
+
+func addOlderThanFlag(cmd *cobra.Command, olderThan **time.Duration) {
+	cmd.Flags().Var(durationValue{olderThan}, "older-than", "Only images pulled longer ago than this, such as 0s, 72h or 7d (default 2m)")
 }
 
 func addExcludeFlag(cmd *cobra.Command, exclude *[]string) {

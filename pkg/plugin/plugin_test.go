@@ -47,18 +47,18 @@ func TestExitCode_IsDecidedByTheKindOfError(t *testing.T) {
 	}
 }
 
-func TestAgeValue_TakesDaysAndRefusesNonsense(t *testing.T) {
+func TestDurationValue_TakesDaysAndRefusesNonsense(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0s": 0, "90m": 90 * time.Minute, "72h": 72 * time.Hour, "7d": 7 * 24 * time.Hour, "2w": 14 * 24 * time.Hour, "1d12h": 36 * time.Hour, "1.5h": 90 * time.Minute,
 	} {
 		var got *time.Duration
-		if err := (ageValue{&got}).Set(text); err != nil || *got != want {
+		if err := (durationValue{&got}).Set(text); err != nil || *got != want {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "7", "d", "-1h", "yesterday", "1d ago", "1h1d"} {
 		var got *time.Duration
-		if err := (ageValue{&got}).Set(text); err == nil {
+		if err := (durationValue{&got}).Set(text); err == nil {
 			t.Errorf("%q was taken for %s", text, *got)
 		}
 	}

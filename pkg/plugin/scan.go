@@ -33,12 +33,23 @@ type databaseFlags struct {
 var databaseFlagNames = []string{"db-repository", "db-path", "skip-db-update"}
 
 func (f *databaseFlags) addTo(cmd *cobra.Command) {
+	addRepositoriesFlag(cmd, &f.repositories)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.repositories, "db-repository", f.repositories,
-		"Where the vulnerability database is pulled from, an OCI repository. Several are tried in turn (default "+strings.Join(database.DefaultRepositories, ",")+")")
 	flags.StringVar(&f.path, "db-path", f.path, "A folder with trivy.db and metadata.json, to use instead of pulling the database")
 	flags.BoolVar(&f.skipUpdate, "skip-db-update", f.skipUpdate, "Use the database that was pulled before, however old")
 	completeFlag(cmd, "db-path", folders)
+}
+
+func addRepositoriesFlag(cmd *cobra.Command, repositories *[]string) {
+	cmd.Flags().StringSliceVar(repositories, "db-repository", *repositories,
+		"Where the vulnerability database is pulled from, an OCI repository. Several are tried in turn (default "+strings.Join(database.DefaultRepositories, ",")+")")
+}
+
+func checkRepositories(repositories []string) error {
+	if err := database.CheckRepositories(repositories); err != nil {
+		return rejectf("--db-repository: %w", err)
+	}
+	return nil
 }
 
 func (f *databaseFlags) checkDatabase() error {
@@ -48,15 +59,17 @@ func (f *databaseFlags) checkDatabase() error {
 	if f.skipUpdate && len(f.repositories) > 0 {
 		return rejectf("--skip-db-update and --db-repository exclude each other: give one of them")
 	}
-	if err := database.CheckRepositories(f.repositories); err != nil {
-		return rejectf("--db-repository: %w", err)
-	}
-	return nil
+	return checkRepositories(f.repositories)
 }
 
-// scanFlags say what a scan makes of an image.
+// scanFlags are the flags of a scan.
 type scanFlags struct {
 	databaseFlags
+	verdictFlags
+}
+
+// verdictFlags say what a scan makes of an image.
+type verdictFlags struct {
 	noScan        bool
 	severities    []string
 	ignoreUnfixed bool
@@ -67,6 +80,11 @@ type scanFlags struct {
 var defaultSeverities = []scan.Severity{scan.Critical, scan.High, scan.Medium, scan.Low}
 
 func (f *scanFlags) addTo(cmd *cobra.Command) {
+	f.verdictFlags.addTo(cmd)
+	f.databaseFlags.addTo(cmd)
+}
+
+func (f *verdictFlags) addTo(cmd *cobra.Command) {
 	f.endOfLife = true
 	flags := cmd.Flags()
 	flags.BoolVar(&f.noScan, "no-scan", f.noScan, "Do not scan: every image that nothing needs may go, whatever vulnerabilities it has")
@@ -75,18 +93,12 @@ func (f *scanFlags) addTo(cmd *cobra.Command) {
 	completeFlag(cmd, "severity", severities)
 	flags.BoolVar(&f.ignoreUnfixed, "ignore-unfixed", f.ignoreUnfixed, "Only count vulnerabilities that have a fix")
 	flags.BoolVar(&f.endOfLife, "eol", f.endOfLife, "Images go, too, whose distribution gets no more security fixes")
-	f.databaseFlags.addTo(cmd)
 }
 
 // applyScan checks the flags and has policy follow them. changed says which flags were typed.
 func (f *scanFlags) applyScan(policy *plan.Policy, changed func(flag string) bool) error {
 	if f.noScan {
-		for _, flag := range append([]string{"severity", "ignore-unfixed", "eol"}, databaseFlagNames...) {
-			if changed(flag) {
-				return rejectf("--no-scan and --%s exclude each other: without a scan nothing is known of vulnerabilities", flag)
-			}
-		}
-		return nil
+		return rejectWithoutScan(changed)
 	}
 	if err := f.checkDatabase(); err != nil {
 		return err
@@ -98,6 +110,16 @@ func (f *scanFlags) applyScan(policy *plan.Policy, changed func(flag string) boo
 	}
 	policy.Ignored, err = ignored(ignoreFile)
 	return err
+}
+
+// rejectWithoutScan rejects the flags that say something of a scan, where there is none.
+func rejectWithoutScan(changed func(flag string) bool) error {
+	for _, flag := range append([]string{"severity", "ignore-unfixed", "eol"}, databaseFlagNames...) {
+		if changed(flag) {
+			return rejectf("--no-scan and --%s exclude each other: without a scan nothing is known of vulnerabilities", flag)
+		}
+	}
+	return nil
 }
 
 func parseSeverities(names []string) ([]scan.Severity, error) {

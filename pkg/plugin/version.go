@@ -14,14 +14,15 @@ import (
 func newVersionCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version of the plugin and of the images it uses on nodes",
+		Short: "Print the version of the plugin and of the images it uses",
 		Example: templates.Examples(`
-			# Which version is this, and which images does it put on nodes
+			# Which version is this, and which images does it use
 			kubectl imageclean version`),
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(streams.Out, "kubectl-imageclean %s %s/%s %s\nnode image         %s\nscanner image      %s\n",
-				version.Version, runtime.GOOS, runtime.GOARCH, runtime.Version(), version.Image(version.Registry, "node"), version.Image(version.Registry, "scanner"))
+			_, err := fmt.Fprintf(streams.Out, "kubectl-imageclean %s %s/%s %s\nnode image         %s\nscanner image      %s\ncontroller image   %s\n",
+				version.Version, runtime.GOOS, runtime.GOARCH, runtime.Version(), version.Image(version.Registry, "node"),
+				version.Image(version.Registry, "scanner"), version.Image(version.Registry, "controller"))
 			return err
 		},
 	}
