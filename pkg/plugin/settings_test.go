@@ -1,12 +1,16 @@
 package plugin
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
@@ -75,7 +79,9 @@ func TestSettingsFlags_ChangeWhatWasTypedAndNothingElse(t *testing.T) {
 		{"-l pool=ci --parallelism 3 --pass-timeout 2h --success-ratio 0.8", plain, func(s *api.Settings) {
 			s.Nodes = api.Nodes{Selector: "pool=ci", Parallelism: 3, Timeout: api.Duration(2 * time.Hour), SuccessRatio: 0.8}
 		}},
-		{"--keep-pods 2h", plain, func(s *api.Settings) { s.KeepPods = api.KeepPods{AfterSuccess: api.Duration(2 * time.Hour), AfterFailure: api.Duration(2 * time.Hour)} }},
+		{"--keep-pods 2h", plain, func(s *api.Settings) {
+			s.KeepPods = api.KeepPods{AfterSuccess: api.Duration(2 * time.Hour), AfterFailure: api.Duration(2 * time.Hour)}
+		}},
 		{"--keep-pods 0s --keep-failed-pods 7d", plain, func(s *api.Settings) { s.KeepPods = api.KeepPods{AfterFailure: api.Duration(168 * time.Hour)} }},
 		{"--registry reg.example --image-pull-secret s --priority-class p --node-selector a=b --node-selector c=d", plain, func(s *api.Settings) {
 			s.Controller = api.Controller{Registry: "reg.example", ImagePullSecret: "s", PriorityClassName: "p", NodeSelector: map[string]string{"a": "b", "c": "d"}}
@@ -187,4 +193,21 @@ func TestUninstall_RejectsNonsenseBeforeItAsksTheCluster(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDocs_HaveARowForEachSetting holds docs/controller.md to the flags that there are.
+func TestDocs_HaveARowForEachSetting(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/controller.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := &settingsFlags{sessionFlags: newSessionFlags()}
+	cmd := &cobra.Command{}
+	flags.addTo(cmd)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		rows := regexp.MustCompile("(?m)^\\| [^|]*`--"+f.Name+"`[^|]*\\| `").FindAll(doc, -1)
+		if len(rows) != 1 {
+			t.Errorf("--%s has %d rows", f.Name, len(rows))
+		}
+	})
 }
