@@ -1,0 +1,146 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
+	"github.com/imageclean/kubectl-imageclean/pkg/kube"
+	"github.com/imageclean/kubectl-imageclean/pkg/manifests"
+)
+
+// lookAtSettings brings the settings in force up to date. Those that cannot be used change nothing; it returns why, as long as none could.
+func (r *reconciler) lookAtSettings(ctx context.Context, l *ledger) error {
+	var object corev1.ConfigMap
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: api.SettingsName}, &object)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading the settings: %w", err)
+	}
+	settings, why := api.DefaultSettings(), error(nil)
+	switch text, there := object.Data[api.SettingsKey]; {
+	case err != nil && l.Settings != nil:
+		why = fmt.Errorf("the ConfigMap %s/%s is missing", r.namespace, api.SettingsName)
+	case err != nil: // nobody has said anything
+	case !there:
+		why = fmt.Errorf("the ConfigMap %s/%s has no key %s", r.namespace, api.SettingsName, api.SettingsKey)
+	default:
+		settings, why = api.ParseSettings([]byte(text))
+	}
+	if why == nil {
+		r.condition(ctx, l, api.SettingsValid, nil, "")
+		r.settle(ctx, l, &settings)
+		return nil
+	}
+	kept := "those that were in force stay so"
+	if l.Settings == nil {
+		kept = "nothing is done until they can"
+	}
+	r.condition(ctx, l, api.SettingsValid, why, "the settings cannot be used, and "+kept+": ")
+	if l.Settings != nil {
+		r.settle(ctx, l, l.Settings)
+		return nil
+	}
+	return why
+}
+
+// settle puts settings in force.
+func (r *reconciler) settle(ctx context.Context, l *ledger, settings *api.Settings) {
+	now, first := r.clock.Now(), l.NextAt == nil && l.Last == nil
+	changed := l.Settings != nil && l.Settings.Schedule != settings.Schedule
+	if l.Settings != nil && !reflect.DeepEqual(l.Settings.Policy, settings.Policy) {
+		r.database = retry{}
+	}
+	l.Settings = settings
+	s := schedule{&settings.Schedule, r.hour}
+	at := s.first(now, settings.BeginImmediately)
+	if !first {
+		at = s.next(now, &l.State, changed)
+	}
+	if l.NextAt == nil || !l.NextAt.Time.Equal(stamp(at).Time) {
+		l.NextAt = stamp(at)
+		log.FromContext(ctx).Info("the next scheduled pass", "at", l.NextAt, "schedule", settings.Schedule.String())
+	}
+	r.metrics.next.Set(float64(l.NextAt.Unix()))
+}
+
+// lookAtExclusions returns why exclusions cannot be read, if they cannot.
+func (r *reconciler) lookAtExclusions(ctx context.Context, l *ledger) error {
+	_, err := kube.Exclusions(ctx, r.kube, r.exclusionNamespaces()...)
+	r.condition(ctx, l, api.ExclusionsValid, err, "nothing is removed until all exclusions can be read: ")
+	return err
+}
+
+func (r *reconciler) exclusionNamespaces() []string { return []string{metav1.NamespaceSystem, r.namespace} }
+
+// condition sets a condition of the state, and has people know when it changes. err is why it is False, and after is said before that.
+func (r *reconciler) condition(ctx context.Context, l *ledger, kind string, err error, before string) {
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: "Valid", LastTransitionTime: *stamp(r.clock.Now())}
+	if err != nil {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Invalid", brief(before+err.Error())
+	}
+	r.metrics.setCondition(kind, err == nil)
+	was := meta.FindStatusCondition(l.Conditions, kind)
+	if was == nil && err == nil || was != nil && was.Status == c.Status && was.Message == c.Message {
+		meta.SetStatusCondition(&l.Conditions, c)
+		return
+	}
+	meta.SetStatusCondition(&l.Conditions, c)
+	note := c.Message
+	if err == nil {
+		note = kind + " again"
+		log.FromContext(ctx).Info(note)
+		r.event(r.subject(ctx, kind), corev1.EventTypeNormal, kind, note)
+		return
+	}
+	log.FromContext(ctx).Error(err, kind+" is not")
+	r.event(r.subject(ctx, kind), corev1.EventTypeWarning, "Not"+kind, note)
+}
+
+// most is how long a message of ours may be, where objects and events bound it.
+const most = 1000
+
+func brief(text string) string {
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
+}
+
+// keepSystemExclusion puts the ConfigMap back that shows the system list. It only shows it: what it says is built in.
+func (r *reconciler) keepSystemExclusion(ctx context.Context) error {
+	want, have := manifests.SystemExclusion(r.namespace), &corev1.ConfigMap{}
+	err := r.client.Get(ctx, client.ObjectKeyFromObject(want), have)
+	switch {
+	case err == nil && isAsWanted(have, want):
+		return nil
+	case err == nil:
+		// It is immutable, so that it cannot be changed.
+		if err = r.client.Delete(ctx, have, client.Preconditions{UID: &have.UID}); err != nil {
+			return fmt.Errorf("replacing ConfigMap %s/%s: %w", r.namespace, want.Name, err)
+		}
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("reading ConfigMap %s/%s: %w", r.namespace, want.Name, err)
+	}
+	if err := r.client.Create(ctx, want); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("putting ConfigMap %s/%s back: %w", r.namespace, want.Name, err)
+	}
+	log.FromContext(ctx).Info("the ConfigMap with the system exclusions was put back", "name", want.Name)
+	return nil
+}
+
+func isAsWanted(have, want *corev1.ConfigMap) bool {
+	labelled := maps.Clone(have.Labels)
+	maps.Copy(labelled, want.Labels)
+	return apiequality.Semantic.DeepEqual(have.Data, want.Data) && len(have.BinaryData) == 0 && have.Immutable != nil && *have.Immutable &&
+		maps.Equal(labelled, have.Labels) && have.Labels[kube.ExclusionLabel] == ""
+}
