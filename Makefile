@@ -4,7 +4,7 @@
 MODULE     := github.com/imageclean/kubectl-imageclean
 REGISTRY   ?= ghcr.io/imageclean
 PLATFORM   ?= linux/$(shell go env GOARCH)
-COMPONENTS := node scanner
+COMPONENTS := controller node scanner
 
 # Trivy decodes JSON with it.
 export GOEXPERIMENT := jsonv2
@@ -54,16 +54,22 @@ build: ## The plugin, bin/kubectl-imageclean
 	$(GO_BUILD) -o bin/kubectl-imageclean ./cmd/kubectl-imageclean
 
 .PHONY: images
-images: $(COMPONENTS:%=dist/images/%.tar) ## The node images, dist/images/*.tar, for PLATFORM
+images: $(COMPONENTS:%=dist/images/%.tar) ## The images, dist/images/*.tar, for PLATFORM
 
-description_node    := Lists and removes container images on a Kubernetes node
-description_scanner := Lists the software in container images on a Kubernetes node
+description_controller := Removes unused and vulnerable container images from a cluster's nodes at an interval
+description_node       := Lists and removes container images on a Kubernetes node
+description_scanner    := Lists the software in container images on a Kubernetes node
+
+# Node pods run as root, without capabilities: the runtime's socket is root's.
+run_controller := -user 65532
+run_node       := -command hold
+run_scanner    := -command hold
 
 .PHONY: FORCE
 dist/images/%.tar: FORCE
 	GOOS=linux GOARCH=$(notdir $(PLATFORM)) $(GO_BUILD) -o dist/$(PLATFORM)/imageclean-$* ./cmd/imageclean-$*
 	@go -C tools/image run . -binary $(CURDIR)/dist/$(PLATFORM)/imageclean-$* -platform $(PLATFORM) \
-		-name $(REGISTRY)/imageclean-$*:$(VERSION) -command hold -description '$(description_$*)' -output $(CURDIR)/$@
+		-name $(REGISTRY)/imageclean-$*:$(VERSION) $(run_$*) -description "$(description_$*)" -output $(CURDIR)/$@
 
 ##@ Test
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -61,15 +62,15 @@ func (r *reconciler) carryOut(ctx context.Context, t *turn, job *api.ImageJob, s
 	defer cancel()
 	nodes, planned, err := r.choose(ctx, t, settings)
 	if err != nil {
-		return outcome{failed: err}
+		return notBegun(nil, err)
 	}
 	own, err := image.NewOwn(registryOf(settings))
 	if err != nil {
-		return outcome{failed: err}
+		return notBegun(nil, err)
 	}
 	reached, err := r.driver.Fleet(ctx, job, settings, nodes)
 	if err != nil {
-		return outcome{failed: err}
+		return notBegun(nil, err)
 	}
 	pass := &clean.Pass{
 		Client: r.kube, Nodes: reached, Namespaces: r.exclusionNamespaces(), Own: own, Policy: t.policy(settings), Scan: scans,
@@ -97,6 +98,13 @@ func (r *reconciler) choose(ctx context.Context, t *turn, settings *api.Settings
 		return nil, nil, fmt.Errorf("parsing nodes.selector: %w", err)
 	}
 	nodes, skips, err := nodeexec.Select(ctx, r.kube, t.nodes, selector, "")
+	if unknown, ok := errors.AsType[*nodeexec.UnknownNodeError](err); ok { // the cache was behind
+		left := slices.DeleteFunc(slices.Clone(t.nodes), func(name string) bool { return slices.Contains(unknown.Names, name) })
+		if len(left) == 0 { // no name would mean all nodes
+			return nil, nil, nil
+		}
+		nodes, skips, err = nodeexec.Select(ctx, r.kube, left, selector, "")
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,9 +128,7 @@ func (r *reconciler) clean(ctx context.Context, t *turn, job *api.ImageJob, pass
 		return unfinished(nodes, context.Cause(ctx))
 	}
 	if err != nil {
-		o := unfinished(nodes, err)
-		o.failed = err
-		return o
+		return notBegun(nodes, err)
 	}
 	result := pass.Apply(ctx, planned)
 	o := resultOf(result)
@@ -148,7 +154,9 @@ func (t *turn) policy(settings *api.Settings) plan.Policy {
 	return policy
 }
 
-func registryOf(settings *api.Settings) string { return cmp.Or(settings.Controller.Registry, version.Registry) }
+func registryOf(settings *api.Settings) string {
+	return cmp.Or(settings.Controller.Registry, version.Registry)
+}
 
 func keepPods(settings *api.Settings, phase api.ImageJobPhase) api.Duration {
 	if phase == api.JobCompleted {

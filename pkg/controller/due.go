@@ -167,18 +167,18 @@ func earlier(a, b time.Time) time.Time {
 // stamp is a time as objects have it: to the second.
 func stamp(t time.Time) *metav1.Time { return new(metav1.NewTime(t.UTC().Truncate(time.Second))) }
 
-// retry is how long to wait before what cannot be had is asked for again.
-type retry struct {
+// backoff is how long to wait before what cannot be had is asked for again.
+type backoff struct {
 	failures int
 	until    time.Time
 }
 
 // failed waits longer each time, from a minute to ten. It is no less than a second, however short an hour is.
-func (r *retry) failed(now time.Time, hour pace) {
+func (r *backoff) failed(now time.Time, hour pace) {
 	wait := min(time.Minute<<min(r.failures, 4), 10*time.Minute)
 	r.failures++
 	r.until = now.Add(max(hour.of(wait), time.Second))
 }
 
 // wait is how long to wait still. A clock that went back does not make that longer than it ever is.
-func (r *retry) wait(now time.Time) time.Duration { return min(r.until.Sub(now), 10*time.Minute) }
+func (r *backoff) wait(now time.Time) time.Duration { return min(r.until.Sub(now), 10*time.Minute) }

@@ -19,12 +19,12 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/manifests"
 )
 
-// lookAtSettings brings the settings in force up to date. Those that cannot be used change nothing; it returns why, as long as none could.
-func (r *reconciler) lookAtSettings(ctx context.Context, l *ledger) error {
+// lookAtSettings brings the settings in force up to date. Those that cannot be used change nothing; unset is why there are none in force.
+func (r *reconciler) lookAtSettings(ctx context.Context, l *ledger) (unset, err error) {
 	var object corev1.ConfigMap
-	err := r.client.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: api.SettingsName}, &object)
+	err = r.client.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: api.SettingsName}, &object)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("reading the settings: %w", err)
+		return nil, fmt.Errorf("reading the settings: %w", err)
 	}
 	settings, why := api.DefaultSettings(), error(nil)
 	switch text, there := object.Data[api.SettingsKey]; {
@@ -39,7 +39,7 @@ func (r *reconciler) lookAtSettings(ctx context.Context, l *ledger) error {
 	if why == nil {
 		r.condition(ctx, l, api.SettingsValid, nil, "")
 		r.settle(ctx, l, &settings)
-		return nil
+		return nil, nil
 	}
 	kept := "those that were in force stay so"
 	if l.Settings == nil {
@@ -48,9 +48,9 @@ func (r *reconciler) lookAtSettings(ctx context.Context, l *ledger) error {
 	r.condition(ctx, l, api.SettingsValid, why, "the settings cannot be used, and "+kept+": ")
 	if l.Settings != nil {
 		r.settle(ctx, l, l.Settings)
-		return nil
+		return nil, nil
 	}
-	return why
+	return why, nil
 }
 
 // settle puts settings in force.
@@ -58,7 +58,7 @@ func (r *reconciler) settle(ctx context.Context, l *ledger, settings *api.Settin
 	now, first := r.clock.Now(), l.NextAt == nil && l.Last == nil
 	changed := l.Settings != nil && l.Settings.Schedule != settings.Schedule
 	if l.Settings != nil && !reflect.DeepEqual(l.Settings.Policy, settings.Policy) {
-		r.database = retry{}
+		r.database = backoff{}
 	}
 	l.Settings = settings
 	s := schedule{&settings.Schedule, r.hour}
@@ -80,7 +80,9 @@ func (r *reconciler) lookAtExclusions(ctx context.Context, l *ledger) error {
 	return err
 }
 
-func (r *reconciler) exclusionNamespaces() []string { return []string{metav1.NamespaceSystem, r.namespace} }
+func (r *reconciler) exclusionNamespaces() []string {
+	return []string{metav1.NamespaceSystem, r.namespace}
+}
 
 // condition sets a condition of the state, and has people know when it changes. err is why it is False, and after is said before that.
 func (r *reconciler) condition(ctx context.Context, l *ledger, kind string, err error, before string) {

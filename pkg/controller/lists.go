@@ -45,7 +45,7 @@ func (r *reconciler) passOver(ctx context.Context) error {
 	}
 	const note = "it was there before imageclean was installed, and is not carried out; to have it carried out, change it, or delete it and apply it again"
 	for i := range lists {
-		err := r.mark(ctx, &lists[i], func(s *api.ImageListStatus) { tell(s, lists[i].Generation, api.ListObserved, note) })
+		err := r.mark(ctx, &lists[i], func(now *api.ImageList) { tell(&now.Status, lists[i].Generation, api.ListObserved, note) })
 		if err != nil && !errors.Is(err, errListChanged) {
 			return err
 		}
@@ -76,7 +76,7 @@ func entries(l *api.ImageList) ([]image.Pattern, error) {
 // refuse marks a list that cannot be carried out as it is.
 func (r *reconciler) refuse(ctx context.Context, l *api.ImageList, why error) error {
 	note := brief("nothing was removed: " + strings.ReplaceAll(why.Error(), "\n", "; "))
-	err := r.mark(ctx, l, func(s *api.ImageListStatus) { tell(s, l.Generation, api.ListRefused, note) })
+	err := r.mark(ctx, l, func(now *api.ImageList) { tell(&now.Status, l.Generation, api.ListRefused, note) })
 	r.event(l, corev1.EventTypeWarning, api.ListRefused, note)
 	return err
 }
@@ -89,7 +89,7 @@ func (r *reconciler) wait(ctx context.Context, lists []api.ImageList, why error)
 		if c := meta.FindStatusCondition(l.Status.Conditions, api.CarriedOut); c != nil && c.Message == note && c.ObservedGeneration == l.Generation {
 			continue
 		}
-		err := r.mark(ctx, l, func(s *api.ImageListStatus) { progress(s, l.Generation, api.ListRunning, note) })
+		err := r.mark(ctx, l, func(now *api.ImageList) { progress(&now.Status, l.Generation, api.ListRunning, note) })
 		if err != nil && !errors.Is(err, errListChanged) {
 			return err
 		}
@@ -102,7 +102,7 @@ func (r *reconciler) wait(ctx context.Context, lists []api.ImageList, why error)
 var errListChanged = errors.New("the ImageList was deleted, or is another one now")
 
 // mark changes the status of exactly that list, and of that generation of it.
-func (r *reconciler) mark(ctx context.Context, l *api.ImageList, change func(*api.ImageListStatus)) error {
+func (r *reconciler) mark(ctx context.Context, l *api.ImageList, change func(*api.ImageList)) error {
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		var now api.ImageList
 		if err := r.client.Get(ctx, client.ObjectKeyFromObject(l), &now); err != nil {
@@ -111,7 +111,7 @@ func (r *reconciler) mark(ctx context.Context, l *api.ImageList, change func(*ap
 		if now.UID != l.UID || now.DeletionTimestamp != nil {
 			return errListChanged
 		}
-		change(&now.Status)
+		change(&now)
 		return r.client.Status().Update(ctx, &now)
 	})
 	if apierrors.IsNotFound(err) {

@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
@@ -37,10 +38,27 @@ func (r *reconciler) newJob(ctx context.Context, p *api.Pass) (*api.ImageJob, er
 	return job, r.writeJob(ctx, job)
 }
 
-// writeJob writes how a pass is coming along. It fails with a conflict when another controller has written that meanwhile, which then
-// has the pass.
+// errTaken says that another controller has taken the pass to be cut, and has it now.
+var errTaken = errors.New("another controller has the pass now")
+
+// writeJob writes how a pass is coming along, unless its ImageJob says that it has ended: only the controller that has the pass can.
 func (r *reconciler) writeJob(ctx context.Context, job *api.ImageJob) error {
-	if err := r.client.Status().Update(ctx, job); err != nil {
+	status := job.Status
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		err := r.client.Status().Update(ctx, job)
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		if err := r.client.Get(ctx, client.ObjectKeyFromObject(job), job); err != nil {
+			return err
+		}
+		if hasEnded(job) {
+			return errTaken
+		}
+		job.Status = status
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("writing the status of ImageJob %s: %w", job.Name, err)
 	}
 	return nil
@@ -76,12 +94,11 @@ func (r *reconciler) record(ctx context.Context, job *api.ImageJob, planned *pla
 	if err := r.client.Create(ctx, list); err != nil {
 		return fmt.Errorf("creating ImageList %s: %w", list.Name, err)
 	}
-	status := job.Status
+	before := job.DeepCopy()
 	job.Spec.ImageList = list.Name
-	if err := r.client.Update(ctx, job); err != nil {
+	if err := r.client.Patch(ctx, job, client.MergeFrom(before)); err != nil {
 		return fmt.Errorf("naming the ImageList of ImageJob %s: %w", job.Name, err)
 	}
-	job.Status = status
 	return nil
 }
 

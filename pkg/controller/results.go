@@ -8,12 +8,10 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
+	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
-
-// reasonNotReady is nodeexec's for a node whose kubelet does not report it ready. Nobody wants that, so such a node is caught up.
-const reasonNotReady = "NotReady"
 
 // resultOf says how the removal came out.
 func resultOf(result *clean.Result) outcome {
@@ -61,6 +59,13 @@ func unfinished(nodes []plan.Node, why error) outcome {
 	return o
 }
 
+// notBegun is a pass that failed as a whole.
+func notBegun(nodes []plan.Node, err error) outcome {
+	o := unfinished(nodes, err)
+	o.status.Phase, o.failed = api.JobFailed, err
+	return o
+}
+
 // add counts a node. One that has left the cluster counts as skipped.
 func (o *outcome) add(n api.NodeResult) {
 	s := &o.status
@@ -93,7 +98,7 @@ func weight(n api.NodeResult) int {
 func behindOf(s *api.ImageJobStatus) []string {
 	var names []string
 	for _, n := range s.Nodes {
-		if n.State == string(plan.NodeFailed) || n.State == string(plan.NodeSkipped) && n.Reason == reasonNotReady {
+		if n.State == string(plan.NodeFailed) || n.State == string(plan.NodeSkipped) && n.Reason == nodeexec.NotReady {
 			names = append(names, n.Name)
 		}
 	}

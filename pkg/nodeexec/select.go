@@ -68,7 +68,7 @@ func Select(ctx context.Context, client kubernetes.Interface, names []string, se
 	for i := range all {
 		n := &all[i]
 		version := n.Status.NodeInfo.ContainerRuntimeVersion
-		if reason, message := skipReason(n); reason != "" {
+		if reason, message := SkipReason(n); reason != "" {
 			skips = append(skips, Skip{Node: n.Name, Runtime: version, Reason: reason, Message: message})
 			continue
 		}
@@ -126,8 +126,11 @@ func pick(all []corev1.Node, names []string) ([]corev1.Node, error) {
 	return picked, nil
 }
 
-// skipReason says why a node is left out, or nothing.
-func skipReason(n *corev1.Node) (reason, message string) {
+// NotReady is the reason to skip a node that nobody wants skipped: it can be visited when it is ready.
+const NotReady = "NotReady"
+
+// SkipReason says why a node is left out, or nothing.
+func SkipReason(n *corev1.Node) (reason, message string) {
 	if os := n.Labels[corev1.LabelOSStable]; os != "" && os != "linux" {
 		return "NotLinux", fmt.Sprintf("it runs %s; only Linux nodes are supported", os)
 	}
@@ -141,7 +144,7 @@ func skipReason(n *corev1.Node) (reason, message string) {
 		return "Filtered", fmt.Sprintf("its label %s leaves it out", SkipLabel)
 	}
 	if condition(n, corev1.NodeReady) != corev1.ConditionTrue {
-		return "NotReady", "its kubelet does not report it ready"
+		return NotReady, "its kubelet does not report it ready"
 	}
 	return "", ""
 }

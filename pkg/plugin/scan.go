@@ -18,8 +18,7 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 	"github.com/imageclean/kubectl-imageclean/pkg/scan/database"
-	"github.com/imageclean/kubectl-imageclean/pkg/scan/layercache"
-	"github.com/imageclean/kubectl-imageclean/pkg/scan/trivydetect"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan/setup"
 )
 
 // databaseFlags say where the vulnerability database comes from.
@@ -171,10 +170,8 @@ func ignored(path string) ([]string, error) {
 
 // scanner is what a session scans with.
 type scanner struct {
-	scan     *clean.Scan
-	database *database.Database
-	detector *trivydetect.Detector
-	cache    *layercache.Cache
+	*setup.Tools
+	scan *clean.Scan
 }
 
 // openScanner gets the vulnerability database and opens the layer cache. Nothing is asked of a node yet. Close what it returns.
@@ -183,27 +180,20 @@ func (s *session) openScanner(ctx context.Context, flags databaseFlags) (*scanne
 	if err != nil {
 		return nil, err
 	}
-	db, err := database.Get(ctx, database.Options{
-		Dir: filepath.Join(folder, "db"), Repositories: flags.repositories, Path: flags.path, SkipUpdate: flags.skipUpdate,
-		Check: trivydetect.Check, Progress: s.progress.download, Warn: s.progress.warn,
+	tools, err := setup.Open(ctx, folder, database.Options{
+		Repositories: flags.repositories, Path: flags.path, SkipUpdate: flags.skipUpdate,
+		Progress: s.progress.download, Warn: s.progress.warn,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.progress.clear()
-	s.progress.say("vulnerability database of %s, %s old", db.UpdatedAt.Format(time.DateOnly), report.Age(time.Now(), db.UpdatedAt))
-	detector, err := trivydetect.Open(db.Dir)
-	if err != nil {
-		db.Close()
-		return nil, err
-	}
-	cache := layercache.New(filepath.Join(folder, "layers"), layercache.DefaultLimit)
-	if cache.Empty() {
+	at := tools.Database.UpdatedAt
+	s.progress.say("vulnerability database of %s, %s old", at.Format(time.DateOnly), report.Age(time.Now(), at))
+	if tools.Cache.Empty() {
 		s.fleet.ScanBeside = s.firstNode() // there will be layers to read, and it is asked for those that it has
 	}
-	return &scanner{
-		scan: &clean.Scan{Detector: detector, Cache: cache, Warn: s.progress.warn, Timeout: s.timeout * 3 / 4}, database: db, detector: detector, cache: cache,
-	}, nil
+	return &scanner{tools, &clean.Scan{Detector: tools.Detector, Cache: tools.Cache, Warn: s.progress.warn, Timeout: s.timeout * 3 / 4}}, nil
 }
 
 // firstNode is the first of the nodes that are worked on; empty when there is none.
@@ -214,12 +204,11 @@ func (s *session) firstNode() string {
 	return ""
 }
 
-// close lets go of the database and brings the cache down to its size.
+// close lets go of what it scanned with.
 func (s *scanner) close(warn func(string)) {
-	if err := errors.Join(s.detector.Close(), s.cache.Close()); err != nil {
+	if err := s.Close(); err != nil {
 		warn(err.Error())
 	}
-	s.database.Close()
 }
 
 // cacheFolder is where the database and the layer cache are, of this user alone.

@@ -26,6 +26,13 @@ var forbidden = map[string]map[string]string{
 		module + "/pkg/agent":                              "the agent runs on nodes",
 		"github.com/aquasecurity/trivy/pkg/fanal/analyzer": "analysis happens on nodes, and costs 100 MB",
 	},
+	"cmd/imageclean-controller": {
+		"k8s.io/cri-api":                                   "container runtimes are the node's business",
+		"charm.land/bubbletea":                             "nobody looks at a controller",
+		module + "/pkg/agent":                              "the agent runs on nodes",
+		module + "/pkg/plugin":                             "the controller has no command line",
+		"github.com/aquasecurity/trivy/pkg/fanal/analyzer": "analysis happens on nodes, and costs 100 MB",
+	},
 	// A Kubernetes client comes with Trivy's analysers; no socket can be opened for it.
 	"cmd/imageclean-scanner": {
 		module + "/pkg/kube":                                                 "the scanner is never told where the API server is",

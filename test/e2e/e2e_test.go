@@ -50,7 +50,7 @@ func connect(ctx context.Context) error {
 		return err
 	}
 	for _, node := range bed.Nodes() {
-		for _, component := range []string{"node", "scanner"} {
+		for _, component := range []string{"controller", "node", "scanner"} {
 			archive, err := filepath.Abs("../../dist/images/" + component + ".tar")
 			if err != nil {
 				return err

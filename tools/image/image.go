@@ -36,6 +36,7 @@ type Options struct {
 	Name        string // the full reference, with a tag
 	Platform    string // os/arch
 	Command     string // the default argument, if any
+	User        string // the user that it runs as unless something else is asked for
 	Description string
 	Output      string // the archive's path; its folder is made if need be
 }
@@ -82,7 +83,7 @@ func build(opts Options, tag name.Tag) (v1.Image, error) {
 		Variant:      platform.Variant,
 		Created:      v1.Time{Time: epoch},
 		Config: v1.Config{
-			User:       "0",
+			User:       opts.User,
 			Entrypoint: []string{"/" + filepath.Base(opts.Binary)},
 			Cmd:        command(opts.Command),
 			WorkingDir: "/",

@@ -41,12 +41,13 @@ func options(t *testing.T, binary string) Options {
 		Name:        reference,
 		Platform:    "linux/amd64",
 		Command:     "hold",
+		User:        "65532",
 		Description: "says hello",
 		Output:      filepath.Join(t.TempDir(), "images", "hello.tar"),
 	}
 }
 
-func TestWrite_ImageRunsTheBinaryAsRoot(t *testing.T) {
+func TestWrite_ImageRunsTheBinaryAsTheUser(t *testing.T) {
 	opts := options(t, program(t, "amd64"))
 	if _, err := Write(opts); err != nil {
 		t.Fatal(err)
@@ -67,8 +68,8 @@ func TestWrite_ImageRunsTheBinaryAsRoot(t *testing.T) {
 	if file.OS != "linux" || file.Architecture != "amd64" {
 		t.Errorf("platform is %s/%s, want linux/amd64", file.OS, file.Architecture)
 	}
-	if got := file.Config.User; got != "0" {
-		t.Errorf("user is %q, want 0", got)
+	if got := file.Config.User; got != "65532" {
+		t.Errorf("user is %q, want 65532", got)
 	}
 	if got := file.Config.Entrypoint; !slices.Equal(got, []string{"/imageclean-hello"}) {
 		t.Errorf("entrypoint is %q", got)

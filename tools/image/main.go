@@ -24,6 +24,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&opts.Name, "name", "", "the image's `reference`, registry/repository:tag")
 	flags.StringVar(&opts.Platform, "platform", "linux/amd64", "the `os/arch` of the binary")
 	flags.StringVar(&opts.Command, "command", "", "the default `argument` of the binary")
+	flags.StringVar(&opts.User, "user", "0", "the `user` that the binary runs as")
 	flags.StringVar(&opts.Description, "description", "", "what the image is, in one `line`")
 	flags.StringVar(&opts.Output, "output", "", "the archive `file` to write")
 	if err := flags.Parse(args); err != nil {

@@ -15,7 +15,7 @@ import (
 func Stage(ctx context.Context, c *cluster.Cluster, root, folder string, say func(format string, args ...any)) (flags []string, err error) {
 	say("putting imageclean's own images onto the nodes (a real cluster pulls them)")
 	for _, node := range c.Nodes() {
-		for _, component := range []string{"node", "scanner"} {
+		for _, component := range []string{"controller", "node", "scanner"} {
 			if err := c.Import(ctx, node, filepath.Join(root, "dist/images", component+".tar")); err != nil {
 				return nil, err
 			}
