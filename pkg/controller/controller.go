@@ -129,7 +129,7 @@ func newReconciler(manager ctrl.Manager, config *rest.Config, o Options) (*recon
 		client: manager.GetClient(), kube: clients, store: store{manager.GetClient(), o.Namespace},
 		driver: &pods{config: config, client: clients, namespace: o.Namespace, folder: o.CacheDir},
 		events: manager.GetEventRecorder(api.ManagedByController), clock: clock.RealClock{}, metrics: newFigures(metrics.Registry),
-		namespace: o.Namespace, hour: pace(o.Hour),
+		namespace: o.Namespace, hour: pace(o.Hour), idle: lookAgain,
 	}, nil
 }
 

@@ -15,6 +15,9 @@ type pace time.Duration
 
 // of is how long d is at this pace.
 func (p pace) of(d time.Duration) time.Duration {
+	if p == pace(time.Hour) {
+		return d // to the nanosecond: a pass a little before a firing of its schedule would be followed by another
+	}
 	return time.Duration(float64(d) * float64(p) / float64(time.Hour))
 }
 
@@ -71,7 +74,7 @@ func (s schedule) next(now time.Time, state *api.State, changed bool) time.Time 
 // scheduled says whether a scheduled pass is due, and otherwise in how long it is.
 func scheduled(now time.Time, state *api.State) (due bool, wait time.Duration) {
 	if state.NextAt == nil {
-		return false, lookAgain
+		return false, time.Hour // there always is one once the settings were looked at
 	}
 	wait = state.NextAt.Sub(now)
 	return wait <= 0, wait

@@ -31,6 +31,8 @@ type reconciler struct {
 	metrics   *figures
 	namespace string
 	hour      pace
+	// idle is how long nothing is looked at, at most.
+	idle time.Duration
 
 	work work
 	// database and again are when to try again what failed: to get the vulnerability database, and a pass that failed as a whole.
@@ -88,7 +90,7 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 		return reconcile.Result{}, err
 	}
 	if t == nil {
-		return reconcile.Result{RequeueAfter: max(min(wait, lookAgain), time.Second)}, nil
+		return reconcile.Result{RequeueAfter: max(min(wait, r.idle), time.Second)}, nil
 	}
 	return r.pass(ctx, l, t)
 }
