@@ -74,7 +74,7 @@ func (r *reconciler) carryOut(ctx context.Context, t *turn, job *api.ImageJob, s
 	}
 	pass := &clean.Pass{
 		Client: r.kube, Nodes: reached, Namespaces: r.exclusionNamespaces(), Own: own, Policy: t.policy(settings), Scan: scans,
-		Parallelism: settings.Nodes.Parallelism, Observe: observer(log.FromContext(ctx)),
+		Parallelism: settings.Nodes.Parallelism, Observe: observer(log.FromContext(ctx)), Note: true,
 	}
 	o := r.clean(ctx, t, job, pass, planned)
 	o.judge(settings.Nodes.SuccessRatio)

@@ -31,6 +31,8 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan/layercache"
+	"github.com/imageclean/kubectl-imageclean/pkg/scan/scantest"
 )
 
 const (
@@ -147,6 +149,7 @@ func (w *world) setReady(name string, ready bool) {
 func (w *world) set(change func(*api.Settings)) {
 	w.t.Helper()
 	settings := api.DefaultSettings()
+	settings.Nodes.Parallelism = 1 // what a test does while nodes are asked, nothing else does
 	change(&settings)
 	text, err := yaml.Marshal(settings)
 	if err != nil {
@@ -337,7 +340,7 @@ func (w *world) Scan(context.Context, *api.Policy) (*clean.Scan, func(), error) 
 	if w.noDatabase != nil {
 		return nil, nil, w.noDatabase
 	}
-	return &clean.Scan{}, func() {}, nil
+	return &clean.Scan{Detector: scantest.Detector{}, Cache: layercache.New(w.t.TempDir(), layercache.DefaultLimit)}, func() {}, nil
 }
 
 func (w *world) Fleet(_ context.Context, job *api.ImageJob, _ *api.Settings, nodes []nodeexec.Node) (fleet, error) {
@@ -363,9 +366,9 @@ type fakeFleet struct {
 }
 
 func (f *fakeFleet) Inventory(ctx context.Context, name string) (*node.Inventory, error) {
-	if f.w.during != nil {
-		f.w.during()
+	if do := f.w.during; do != nil {
 		f.w.during = nil
+		do()
 	}
 	return f.Nodes.Inventory(ctx, name)
 }
