@@ -148,14 +148,7 @@ func TestTwoLeaders_OnlyOneDoesAnything(t *testing.T) {
 	w.look(w.controller())
 	w.apply("list", "*")
 	a, b := w.controller(), w.controller()
-	old, err := a.store.load(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	turn, err := a.nextList(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	old, turn := w.decide(a)
 	w.look(b)
 	if _, err := a.pass(t.Context(), old, turn); !apierrors.IsConflict(err) {
 		t.Errorf("got %v", err)

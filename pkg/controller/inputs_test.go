@@ -126,14 +126,7 @@ func TestExclusions_ThatBreakMeanwhileRemoveNothing(t *testing.T) {
 	r := w.controller()
 	w.look(r)
 	w.apply("list", "*")
-	l, err := r.store.load(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	turn, err := r.nextList(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, turn := w.decide(r)
 	w.exclude("nonsense") // after it was looked at, before the pass does
 	if _, err := r.pass(t.Context(), l, turn); err != nil {
 		t.Fatal(err)

@@ -168,14 +168,7 @@ func TestList_EditedMeanwhileIsCarriedOutAsItIsNow(t *testing.T) {
 func TestList_EditedBetweenReadingAndBeginningIsCarriedOutAsItIsNow(t *testing.T) {
 	w, r := installed(t, "node1")
 	w.apply("list", "app0:1")
-	l, err := r.store.load(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	turn, err := r.nextList(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, turn := w.decide(r)
 	w.apply("list", "app1:1")
 	if _, err := r.pass(t.Context(), l, turn); err != nil {
 		t.Fatal(err)
