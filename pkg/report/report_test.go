@@ -153,6 +153,8 @@ func TestPrint_IsGolden(t *testing.T) {
 		"listed":         report.Plan(run, listed()),
 		"check":          report.NewCheck(run, checked()),
 		"leftovers":      report.NewLeftovers(run, leftBehind()),
+		"status":         report.NewStatus(run, told(), true),
+		"not-installed":  report.NewStatus(run, report.Status{Namespace: "kube-system", PluginVersion: "v0.2.0"}, false),
 	}
 	for name, document := range documents {
 		for _, format := range report.Formats {
