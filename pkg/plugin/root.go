@@ -68,7 +68,8 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetErr(streams.ErrOut)
 	root.AddCommand(newListCommand(streams), newRunCommand(streams), newRemoveCommand(streams), newApplyCommand(streams),
 		newExplainCommand(streams), newExclusionsCommand(streams), newInstallCommand(streams), newUninstallCommand(streams),
-		newCheckCommand(streams), newCleanupCommand(streams), newCompletionCommand(streams), newVersionCommand(streams))
+		newStatusCommand(streams), newLogsCommand(streams), newCheckCommand(streams), newCleanupCommand(streams),
+		newCompletionCommand(streams), newVersionCommand(streams))
 	// Most flags and arguments take no file: those that do say so.
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	rejectWithUsage(root)
