@@ -72,7 +72,7 @@ type StatusPass struct {
 	Nodes []api.NodeResult `json:"nodes"`
 }
 
-// The states of an ImageList besides the reasons of its condition.
+// ListPending is the state of an ImageList that nothing has been said of yet; other states are the reasons of its condition.
 const ListPending = "Pending"
 
 // StatusList is an ImageList that somebody may have to look at.
