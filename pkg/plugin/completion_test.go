@@ -25,8 +25,8 @@ func TestCompletion_PrintsAScriptForEachShell(t *testing.T) {
 	}
 }
 
-// install runs completion --install-kubectl.
-func install(t *testing.T, args ...string) (code int, out, errOut string) {
+// installKubectl runs completion --install-kubectl.
+func installKubectl(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	streams := genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &stdout, ErrOut: &stderr}
@@ -51,7 +51,7 @@ func TestCompletionInstallKubectl_WritesTheScriptWhereThePluginIsFound(t *testin
 	t.Setenv("PATH", strings.Join([]string{".", first, second, "/usr/bin", "/bin"}, string(os.PathListSeparator)))
 	path := filepath.Join(second, "kubectl_complete-imageclean")
 	for range 2 { // the second time it is there already, and ours
-		code, out, errOut := install(t)
+		code, out, errOut := installKubectl(t)
 		if code != 0 || !strings.HasPrefix(out, path+" is written") || errOut != "" {
 			t.Fatalf("exit code %d, %q, %q", code, out, errOut)
 		}
@@ -73,7 +73,7 @@ func TestCompletionInstallKubectl_KeepsWhatIsNotOurs(t *testing.T) {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := install(t); code != exitRejected || !strings.Contains(errOut, path+" is there already and not of imageclean") {
+	if code, _, errOut := installKubectl(t); code != exitRejected || !strings.Contains(errOut, path+" is there already and not of imageclean") {
 		t.Errorf("exit code %d, %q", code, errOut)
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "#!/bin/sh\n" {
@@ -82,7 +82,7 @@ func TestCompletionInstallKubectl_KeepsWhatIsNotOurs(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.Symlink("nowhere", path)); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := install(t, "--dir", dir); code != exitRejected {
+	if code, _, errOut := installKubectl(t, "--dir", dir); code != exitRejected {
 		t.Errorf("of a link: exit code %d, %q", code, errOut)
 	}
 }
@@ -90,10 +90,10 @@ func TestCompletionInstallKubectl_KeepsWhatIsNotOurs(t *testing.T) {
 func TestCompletionInstallKubectl_SaysWhenKubectlDoesNotFindIt(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", other)
-	if code, out, errOut := install(t, "--dir", dir); code != 0 || !strings.Contains(out, dir) || !strings.Contains(errOut, dir+" is not on the PATH") {
+	if code, out, errOut := installKubectl(t, "--dir", dir); code != 0 || !strings.Contains(out, dir) || !strings.Contains(errOut, dir+" is not on the PATH") {
 		t.Errorf("exit code %d, %q, %q", code, out, errOut)
 	}
-	if code, _, errOut := install(t, "--dir", filepath.Join(dir, "none")); code != exitError || !strings.Contains(errOut, "--dir takes a folder that can be written to") {
+	if code, _, errOut := installKubectl(t, "--dir", filepath.Join(dir, "none")); code != exitError || !strings.Contains(errOut, "--dir takes a folder that can be written to") {
 		t.Errorf("of a folder that is not there: exit code %d, %q", code, errOut)
 	}
 }

@@ -92,6 +92,7 @@ func (f *installFlags) addTo(cmd *cobra.Command) {
 	set.BoolVar(&f.reset, "reset", f.reset, "Change the defaults, and not the settings in the cluster")
 	addDryRunFlag(set, &f.dryRun)
 	cmd.Flags().AddFlagSet(set)
+	f.completeCluster(cmd)
 	f.settingsFlags.addTo(cmd)
 }
 

@@ -72,11 +72,13 @@ func newLogsCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		},
 	}
 	flags.addClusterTo(cmd.Flags(), controllerNamespace)
+	flags.completeCluster(cmd)
 	set := cmd.Flags()
 	set.BoolVarP(&flags.follow, "follow", "f", flags.follow, "Go on printing, also of pods that come later")
 	set.StringVar(&flags.node, "node", flags.node, "Only the pods on this node, and not the controller")
+	completeFlag(cmd, "node", flags.fromCluster(nodeNames))
 	set.Int64Var(&flags.tail, "tail", flags.tail, "How many of each log's last lines to print (default all)")
-	set.Var(ageValue{&flags.since}, "since", "Only what is younger than this, such as 90s, 3h or 2d")
+	set.Var(durationValue{&flags.since}, "since", "Only what is younger than this, such as 90s, 3h or 2d")
 	return cmd
 }
 

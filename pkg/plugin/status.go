@@ -59,6 +59,7 @@ func newStatusCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		},
 	}
 	flags.addClusterTo(cmd.Flags(), controllerNamespace)
+	flags.completeCluster(cmd)
 	addOutputFlag(cmd, &output)
 	return cmd
 }

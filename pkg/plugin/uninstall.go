@@ -72,6 +72,7 @@ func newUninstallCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	set.BoolVarP(&flags.yes, "yes", "y", flags.yes, "Uninstall without asking")
 	addDryRunFlag(set, &flags.dryRun)
 	cmd.Flags().AddFlagSet(set)
+	flags.completeCluster(cmd)
 	return cmd
 }
 

@@ -231,19 +231,6 @@ func restartController(t *testing.T, args ...string) {
 	kubectl(t, "", "rollout", "status", "deployment", "-n", "kube-system", "eraser-controller-manager", "--timeout=90s")
 }
 
-// installed installs the controller, and uninstalls it with all that belongs to it when the test ends.
-func installed(t *testing.T, flags ...string) {
-	t.Helper()
-	t.Cleanup(func() {
-		r := shell(t, ".", "kubectl imageclean uninstall --purge --yes")
-		if r.code != 0 {
-			t.Errorf("uninstalling: %s", r)
-		}
-	})
-	r := imageclean(t, append([]string{"install"}, flags...)...)
-	wantCode(t, r, 0)
-}
-
 // nodePod is what the tests read of a node pod.
 type nodePod struct {
 	Metadata struct {

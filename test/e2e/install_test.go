@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"os/exec"
 	"regexp"
@@ -23,20 +22,6 @@ const (
 	controllerName = "eraser-controller-manager"
 	settingsName   = "imageclean-settings"
 )
-
-// kubectl runs it with something on its standard input, and returns what it prints.
-func kubectl(t *testing.T, stdin string, args ...string) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), bed.Kubectl(), args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("kubectl %s: %v: %s", strings.Join(args, " "), err, &stderr)
-	}
-	return string(out)
-}
 
 // installed installs, and uninstalls everything when the test ends.
 func installed(t *testing.T, args ...string) result {
