@@ -84,7 +84,7 @@ func stays(o *unstructured.Unstructured, purge bool) string {
 
 // Pods are the Jobs and pods that the controller has on nodes, at work or kept for their logs.
 func (t *Target) Pods(ctx context.Context) ([]nodeexec.Leftover, error) {
-	return nodeexec.Leftovers(ctx, t.Client, t.Namespace, nodeexec.ManagedByController)
+	return nodeexec.Leftovers(ctx, t.Client, t.Namespace, api.ManagedByController)
 }
 
 // Delete deletes the parts that do not stay, and what the controller has on nodes, and tells of each. It returns when the pods are gone.

@@ -14,13 +14,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
 // shape is what tells the pods of one kind from others, a line a fact.
 func shape(job *batchv1.Job) []string {
 	facts := []string{
-		fmt.Sprintf("%s of %s by %s, shows %s, stays %ds", job.Name, job.Labels[TypeLabel], job.Labels[ManagedByLabel],
+		fmt.Sprintf("%s of %s by %s, shows %s, stays %ds", job.Name, job.Labels[api.TypeLabel], job.Labels[api.ManagedByLabel],
 			job.Spec.Template.Annotations["kubectl.kubernetes.io/default-container"], *job.Spec.TTLSecondsAfterFinished),
 	}
 	for _, c := range job.Spec.Template.Spec.Containers {
@@ -35,7 +36,7 @@ func shape(job *batchv1.Job) []string {
 }
 
 func TestJob_HasAContainerForEachTaskOfAnAutomaticPass(t *testing.T) {
-	automatic := Config{Run: "k3x9f", Image: "node", ScannerImage: "scanner", Collector: true, KeepFinished: time.Hour, ManagedBy: ManagedByController}
+	automatic := Config{Run: "k3x9f", Image: "node", ScannerImage: "scanner", Collector: true, KeepFinished: time.Hour, ManagedBy: api.ManagedByController}
 	manual := automatic
 	manual.Collector = false
 	const (

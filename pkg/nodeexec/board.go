@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 )
 
 // board is the latest that the API server said of a run's pods, and of why there are none: a refusal (Pod Security, quota,
@@ -44,7 +46,7 @@ func watch(ctx context.Context, client kubernetes.Interface, namespace, run stri
 	factory := func(narrow func(*metav1.ListOptions)) informers.SharedInformerFactory {
 		return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace), informers.WithTweakListOptions(narrow))
 	}
-	pods := factory(func(o *metav1.ListOptions) { o.LabelSelector = labels.Set{RunLabel: run}.String() }).Core().V1().Pods().Informer()
+	pods := factory(func(o *metav1.ListOptions) { o.LabelSelector = labels.Set{api.RunLabel: run}.String() }).Core().V1().Pods().Informer()
 	events := func(kind, reason string) cache.SharedIndexInformer {
 		selector := fields.Set{"involvedObject.kind": kind, "reason": reason}.String()
 		return factory(func(o *metav1.ListOptions) { o.FieldSelector = selector }).Core().V1().Events().Informer()

@@ -12,23 +12,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 )
 
-// Labels of everything a run creates.
 const (
-	// AppLabel with AppName is on every object of ours.
-	AppLabel = "app.kubernetes.io/name"
-	AppName  = "imageclean"
-	// RunLabel has the run's ID.
-	RunLabel = "imageclean.sh/run"
-	// ManagedByLabel tells what runs of the plugin made from what the controller made.
-	ManagedByLabel      = "app.kubernetes.io/managed-by"
-	ManagedByPlugin     = "kubectl-imageclean"
-	ManagedByController = "imageclean-controller"
-	// TypeLabel is Eraser's, with its words for pods of automatic passes and for those that somebody asked for.
-	TypeLabel     = "eraser.sh/type"
-	TypeCollector = "collector"
-	TypeManual    = "manual"
 	// NodeAnnotation has the node's name, which may be longer than a label.
 	NodeAnnotation = "imageclean.sh/node"
 )
@@ -57,9 +45,9 @@ func jobName(node, run, suffix string) string {
 
 // job is the Job that puts a pod of ours on a node, with a container of each role. It is named for the first.
 func (c *Config) job(n Node, roles ...role) *batchv1.Job {
-	kind, shown, ttl := TypeManual, roles[0], finishedTTL
+	kind, shown, ttl := api.TypeManual, roles[0], finishedTTL
 	if c.Collector {
-		kind = TypeCollector
+		kind = api.TypeCollector
 	}
 	if slices.Contains(roles, remover) {
 		shown = remover
@@ -68,7 +56,7 @@ func (c *Config) job(n Node, roles ...role) *batchv1.Job {
 		ttl = c.KeepFinished
 	}
 	labels := map[string]string{
-		AppLabel: AppName, ManagedByLabel: cmp.Or(c.ManagedBy, ManagedByPlugin), RunLabel: c.Run, TypeLabel: kind,
+		api.AppLabel: api.AppName, api.ManagedByLabel: cmp.Or(c.ManagedBy, api.ManagedByPlugin), api.RunLabel: c.Run, api.TypeLabel: kind,
 		// Injected side-cars would keep the pod alive and give it a network identity.
 		"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "kuma.io/sidecar-injection": "disabled",
 	}

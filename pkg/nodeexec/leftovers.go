@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 )
 
 const (
@@ -57,7 +59,7 @@ type Leftover struct {
 }
 
 func madeBy(managedBy string) metav1.ListOptions {
-	return metav1.ListOptions{LabelSelector: labels.Set{AppLabel: AppName, ManagedByLabel: managedBy}.String()}
+	return metav1.ListOptions{LabelSelector: labels.Set{api.AppLabel: api.AppName, api.ManagedByLabel: managedBy}.String()}
 }
 
 // Leftovers lists everything that runs of one maker (ManagedByPlugin, ManagedByController) have in a namespace, or in all when it is
@@ -107,7 +109,7 @@ func leftJobs(ctx context.Context, client kubernetes.Interface, namespace, manag
 
 func leftover(kind string, meta *metav1.ObjectMeta, node string) Leftover {
 	return Leftover{
-		Kind: kind, Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID, Run: meta.Labels[RunLabel], Node: node,
+		Kind: kind, Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID, Run: meta.Labels[api.RunLabel], Node: node,
 		CreatedAt: meta.CreationTimestamp.Time,
 	}
 }
@@ -154,7 +156,7 @@ func leftPod(pod *corev1.Pod) Leftover {
 
 // keptFor is how long a finished Job is left alone. Only the plugin keeps none for their logs.
 func keptFor(job *batchv1.Job, managedBy string) time.Duration {
-	if ttl := job.Spec.TTLSecondsAfterFinished; managedBy != ManagedByPlugin && ttl != nil {
+	if ttl := job.Spec.TTLSecondsAfterFinished; managedBy != api.ManagedByPlugin && ttl != nil {
 		return time.Duration(*ttl)*time.Second + clockSkew
 	}
 	return sweepAfter

@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 )
 
 func leftJob(name string, change func(*batchv1.Job)) *batchv1.Job {
@@ -44,7 +46,7 @@ func begun(ago time.Duration) func(*batchv1.Job) {
 func leftPodOf(job, name string, change func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: "ops", UID: types.UID(name), Labels: map[string]string{AppLabel: AppName, ManagedByLabel: ManagedByPlugin, RunLabel: "k3x9f"},
+			Name: name, Namespace: "ops", UID: types.UID(name), Labels: map[string]string{api.AppLabel: api.AppName, api.ManagedByLabel: api.ManagedByPlugin, api.RunLabel: "k3x9f"},
 			OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: job, UID: types.UID(job), Controller: new(true)}},
 		},
 		Spec:   corev1.PodSpec{NodeName: "n1"},
@@ -59,7 +61,7 @@ func leftPodOf(job, name string, change func(*corev1.Pod)) *corev1.Pod {
 // aLot has a leftover in every state, and what is none.
 func aLot() []runtime.Object {
 	foreign := leftJob("foreign", ended(batchv1.JobComplete, time.Hour))
-	foreign.Labels = map[string]string{AppLabel: AppName, ManagedByLabel: ManagedByController}
+	foreign.Labels = map[string]string{api.AppLabel: api.AppName, api.ManagedByLabel: api.ManagedByController}
 	return []runtime.Object{
 		leftJob("at-work", nil), leftPodOf("at-work", "at-work-pod", nil),
 		leftJob("slow-clock", begun(6*time.Minute)), // five minutes are over, but a clock may be wrong
@@ -77,7 +79,7 @@ func aLot() []runtime.Object {
 }
 
 func TestLeftovers_SayWhatEachIsDoing(t *testing.T) {
-	found, err := Leftovers(t.Context(), fake.NewClientset(aLot()...), "", ManagedByPlugin)
+	found, err := Leftovers(t.Context(), fake.NewClientset(aLot()...), "", api.ManagedByPlugin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,7 @@ func TestSweep_DeletesOnlyJobsThatNobodyNeeds(t *testing.T) {
 	elsewhere := leftJob("elsewhere", ended(batchv1.JobComplete, time.Hour))
 	elsewhere.Namespace = "other"
 	client := fake.NewClientset(append(aLot(), elsewhere)...)
-	if err := Sweep(t.Context(), client, "ops", ManagedByPlugin); err != nil {
+	if err := Sweep(t.Context(), client, "ops", api.ManagedByPlugin); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := jobNames(t, client), []string{"at-work", "elsewhere", "ending", "foreign", "just-failed", "slow-clock"}; !slices.Equal(got, want) {
@@ -140,7 +142,7 @@ func TestSweep_DeletesOnlyJobsThatNobodyNeeds(t *testing.T) {
 func TestSweep_LeavesTheControllersFinishedJobsForAsLongAsTheyAreKept(t *testing.T) {
 	kept := func(change func(*batchv1.Job)) func(*batchv1.Job) {
 		return func(job *batchv1.Job) {
-			job.Labels[ManagedByLabel] = ManagedByController
+			job.Labels[api.ManagedByLabel] = api.ManagedByController
 			job.Spec.TTLSecondsAfterFinished = new(int32(3600))
 			change(job)
 		}
@@ -151,7 +153,7 @@ func TestSweep_LeavesTheControllersFinishedJobsForAsLongAsTheyAreKept(t *testing
 		leftJob("controller-at-work", kept(func(*batchv1.Job) {})),
 	)...)
 	before := jobNames(t, client)
-	if err := Sweep(t.Context(), client, "ops", ManagedByController); err != nil {
+	if err := Sweep(t.Context(), client, "ops", api.ManagedByController); err != nil {
 		t.Fatal(err)
 	}
 	gone := []string{"controller-overdue", "foreign", "kept-too-long"}
@@ -168,7 +170,7 @@ func TestSweep_SaysWhatItMayNot(t *testing.T) {
 		reason := `User "jane" cannot delete resource "jobs" in API group "batch" in the namespace "ops"`
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: "jobs"}, name, errString(reason))
 	})
-	err := Sweep(t.Context(), client, "ops", ManagedByPlugin)
+	err := Sweep(t.Context(), client, "ops", api.ManagedByPlugin)
 	if err == nil || !strings.Contains(err.Error(), "the ClusterRole imageclean-runner grants delete on jobs") {
 		t.Errorf("got %v", err)
 	}
@@ -191,7 +193,7 @@ func TestClearLeftovers_SaysWhichNodeKeepsWhatCannotGo(t *testing.T) {
 	client.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, nil // accepted, but the pod stays
 	})
-	found, err := Leftovers(t.Context(), client, "ops", ManagedByPlugin)
+	found, err := Leftovers(t.Context(), client, "ops", api.ManagedByPlugin)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 )
 
 func TestJobName_FitsWhereKubernetesPutsIt(t *testing.T) {
@@ -134,7 +136,7 @@ func TestJob_GivesItsContainersNoMoreThanTheyNeed(t *testing.T) {
 		t.Errorf("asked to be privileged it is %+v", privileged)
 	}
 	pressed := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, DiskPressure: true}, remover)
-	if pressed.Spec.Template.Spec.PriorityClassName != "system-node-critical" || pressed.Labels[TypeLabel] != "manual" {
+	if pressed.Spec.Template.Spec.PriorityClassName != "system-node-critical" || pressed.Labels[api.TypeLabel] != "manual" {
 		t.Errorf("a node under disk pressure gets %+v", pressed.Spec.Template.Spec.PriorityClassName)
 	}
 }
@@ -144,7 +146,7 @@ func TestJob_GivesTheScannerLayersToReadAndNothingElse(t *testing.T) {
 	layers := "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"
 	job := config.job(Node{Name: "n", Sockets: []string{containerdSocket}, layers: []string{layers}}, scanner)
 	spec := job.Spec.Template.Spec
-	if job.Name != "eraser-n-k3x9f-scan" || job.Labels[RunLabel] != "k3x9f" || len(spec.Containers) != 1 || spec.Containers[0].Image != "scanner" {
+	if job.Name != "eraser-n-k3x9f-scan" || job.Labels[api.RunLabel] != "k3x9f" || len(spec.Containers) != 1 || spec.Containers[0].Image != "scanner" {
 		t.Errorf("job %s labelled %v has %+v", job.Name, job.Labels, spec.Containers)
 	}
 	var paths []string

@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 )
 
 // Release ends every pod of the fleet and waits until they are gone, or have ended where they are kept (KeepFinished). Asked something
@@ -146,7 +148,7 @@ func (f *Fleet) waitGone(ctx context.Context, job string) error {
 // listLeft counts the Jobs and pods that the API server still has and that are not kept.
 func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
 	left := 0
-	jobs, err := f.Client.BatchV1().Jobs(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
+	jobs, err := f.Client.BatchV1().Jobs(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{api.RunLabel: f.Run}.String()})
 	if err != nil {
 		return 0, withGrant(fmt.Errorf("checking that no job is left: %w", err), "list", "jobs")
 	}
@@ -155,7 +157,7 @@ func (f *Fleet) listLeft(ctx context.Context, job string) (int, error) {
 			left++
 		}
 	}
-	pods, err := f.Client.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{RunLabel: f.Run}.String()})
+	pods, err := f.Client.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{api.RunLabel: f.Run}.String()})
 	if apierrors.IsForbidden(err) {
 		return left, nil // pods that cannot be seen go before their Jobs (releaseJob)
 	}

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
@@ -60,7 +61,7 @@ func TestClose_KeepsNothingThatDidNotRunToItsEnd(t *testing.T) {
 func TestRetain_ChangesHowLongTheRunsJobsAreKept(t *testing.T) {
 	s := newAutomatic(t)
 	s.fleet.KeepFinished = time.Hour
-	other := leftJob("of-another-run", func(job *batchv1.Job) { job.Labels[RunLabel] = "aaaaa" })
+	other := leftJob("of-another-run", func(job *batchv1.Job) { job.Labels[api.RunLabel] = "aaaaa" })
 	if err := s.client.Tracker().Add(other); err != nil {
 		t.Fatal(err)
 	}

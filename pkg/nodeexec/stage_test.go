@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
@@ -82,7 +83,7 @@ func (s *stage) jobCreated(action clienttesting.Action) (bool, runtime.Object, e
 	s.pods++
 	pod := &corev1.Pod{ObjectMeta: *job.Spec.Template.ObjectMeta.DeepCopy(), Spec: job.Spec.Template.Spec}
 	pod.Name, pod.Namespace, pod.UID = fmt.Sprintf("%s-%05d", job.Name, s.pods), job.Namespace, "u"
-	pod.Labels = map[string]string{batchv1.JobNameLabel: job.Name, RunLabel: job.Labels[RunLabel]}
+	pod.Labels = map[string]string{batchv1.JobNameLabel: job.Name, api.RunLabel: job.Labels[api.RunLabel]}
 	pod.Status.Phase = corev1.PodRunning
 	for _, c := range pod.Spec.Containers {
 		state := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
@@ -149,14 +150,14 @@ func (o *cleanupOptions) Run(ctx context.Context) error {
 // find lists the leftovers everywhere, or where the user may look.
 func (o *cleanupOptions) find(ctx context.Context, client kubernetes.Interface) ([]nodeexec.Leftover, error) {
 	if *o.config.Namespace != "" {
-		return nodeexec.Leftovers(ctx, client, o.namespace, nodeexec.ManagedByPlugin)
+		return nodeexec.Leftovers(ctx, client, o.namespace, api.ManagedByPlugin)
 	}
-	found, err := nodeexec.Leftovers(ctx, client, metav1.NamespaceAll, nodeexec.ManagedByPlugin)
+	found, err := nodeexec.Leftovers(ctx, client, metav1.NamespaceAll, api.ManagedByPlugin)
 	if !apierrors.IsForbidden(err) {
 		return found, err
 	}
 	fmt.Fprintf(o.ErrOut, "only namespace %s is looked at: %v\n", o.namespace, report.Printable(err.Error()))
-	return nodeexec.Leftovers(ctx, client, o.namespace, nodeexec.ManagedByPlugin)
+	return nodeexec.Leftovers(ctx, client, o.namespace, api.ManagedByPlugin)
 }
 
 // chooseLeftovers makes the rows of what was found, and says what of it is to be deleted.

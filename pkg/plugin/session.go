@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
 	"github.com/imageclean/kubectl-imageclean/pkg/image"
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
@@ -216,7 +217,7 @@ func (s *session) prepare(ctx context.Context, keepPods bool) error {
 	s.sweep.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 		defer cancel()
-		_ = nodeexec.Sweep(ctx, client, o.namespace, nodeexec.ManagedByPlugin) // what cannot be swept now, the next run or cleanup sweeps
+		_ = nodeexec.Sweep(ctx, client, o.namespace, api.ManagedByPlugin) // what cannot be swept now, the next run or cleanup sweeps
 	})
 	return nil
 }
