@@ -74,7 +74,7 @@ type ImageJobStatus struct {
 	// Unscannable counts the images of which nothing is known, which stay.
 	Unscannable int64 `json:"unscannable,omitempty"`
 	FreedBytes  int64 `json:"freedBytes,omitempty"`
-	// Message says why the pass failed as a whole.
+	// Message says why the pass failed as a whole, or what else is to be known of it.
 	Message string `json:"message,omitempty"`
 	// Nodes are at most 100: those that failed first, then those that were skipped.
 	//

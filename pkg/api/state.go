@@ -22,7 +22,7 @@ type State struct {
 	JoinedSince *metav1.Time `json:"joinedSince,omitempty"`
 	// CaughtUpAt is when nodes were last caught up.
 	CaughtUpAt *metav1.Time `json:"caughtUpAt,omitempty"`
-	// Conditions are Ready, SettingsValid, ExclusionsValid and DatabaseAvailable: what stands in the way of a pass.
+	// Conditions are SettingsValid, ExclusionsValid and DatabaseAvailable: what stands in the way of a pass.
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

@@ -51,6 +51,8 @@ type outcome struct {
 	status api.ImageJobStatus
 	// behind are the nodes that it should have done and did not.
 	behind []string
+	// cut says that it has ended before its end.
+	cut bool
 	// failed is why the pass failed as a whole, before it removed anything: to begin it anew may help.
 	failed error
 }
@@ -132,8 +134,9 @@ func (r *reconciler) clean(ctx context.Context, t *turn, job *api.ImageJob, pass
 	}
 	result := pass.Apply(ctx, planned)
 	o := resultOf(result)
+	o.status.Message = unmatched(planned)
 	if ctx.Err() != nil {
-		o.status.Message = context.Cause(ctx).Error()
+		o.cut, o.status.Message = true, context.Cause(ctx).Error()
 	}
 	return o
 }

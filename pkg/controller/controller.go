@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -141,6 +142,7 @@ func (r *reconciler) watch(manager ctrl.Manager) error {
 		Watches(&corev1.Node{}, look, builder.WithPredicates(comesOrGoes)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 1,
+			LogConstructor:          func(*reconcile.Request) logr.Logger { return manager.GetLogger() }, // there is one of everything
 			// What fails is begun anew only so often, and shall not be in no time.
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](time.Second, time.Minute),
 		}).

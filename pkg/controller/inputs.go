@@ -84,28 +84,30 @@ func (r *reconciler) exclusionNamespaces() []string {
 	return []string{metav1.NamespaceSystem, r.namespace}
 }
 
-// condition sets a condition of the state, and has people know when it changes. err is why it is False, and after is said before that.
+// reasons are why conditions are False, in a word.
+var reasons = map[string]string{
+	api.SettingsValid: "SettingsInvalid", api.ExclusionsValid: "ExclusionsInvalid", api.DatabaseAvailable: "DatabaseUnavailable",
+}
+
+// condition sets a condition of the state, and has people know when it changes. err is why it is False, and before is said before that.
 func (r *reconciler) condition(ctx context.Context, l *ledger, kind string, err error, before string) {
-	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: "Valid", LastTransitionTime: *stamp(r.clock.Now())}
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: kind, LastTransitionTime: *stamp(r.clock.Now())}
 	if err != nil {
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Invalid", brief(before+err.Error())
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasons[kind], brief(before+err.Error())
 	}
 	r.metrics.setCondition(kind, err == nil)
 	was := meta.FindStatusCondition(l.Conditions, kind)
-	if was == nil && err == nil || was != nil && was.Status == c.Status && was.Message == c.Message {
-		meta.SetStatusCondition(&l.Conditions, c)
-		return
-	}
+	isNews := was == nil && err != nil || was != nil && (was.Status != c.Status || was.Message != c.Message)
 	meta.SetStatusCondition(&l.Conditions, c)
-	note := c.Message
-	if err == nil {
-		note = kind + " again"
-		log.FromContext(ctx).Info(note)
-		r.event(r.subject(ctx, kind), corev1.EventTypeNormal, kind, note)
-		return
+	switch {
+	case !isNews:
+	case err == nil:
+		log.FromContext(ctx).Info("what stood in the way is mended", "condition", kind)
+		r.event(r.subject(ctx, kind), corev1.EventTypeNormal, kind, "what stood in the way is mended")
+	default:
+		log.FromContext(ctx).Error(err, "something stands in the way", "reason", c.Reason)
+		r.event(r.subject(ctx, kind), corev1.EventTypeWarning, c.Reason, c.Message)
 	}
-	log.FromContext(ctx).Error(err, kind+" is not")
-	r.event(r.subject(ctx, kind), corev1.EventTypeWarning, "Not"+kind, note)
 }
 
 // most is how long a message of ours may be, where objects and events bound it.

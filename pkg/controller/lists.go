@@ -76,7 +76,10 @@ func entries(l *api.ImageList) ([]image.Pattern, error) {
 // refuse marks a list that cannot be carried out as it is.
 func (r *reconciler) refuse(ctx context.Context, l *api.ImageList, why error) error {
 	note := brief("nothing was removed: " + strings.ReplaceAll(why.Error(), "\n", "; "))
-	err := r.mark(ctx, l, func(now *api.ImageList) { tell(&now.Status, l.Generation, api.ListRefused, note) })
+	err := r.mark(ctx, l, func(now *api.ImageList) {
+		now.Status = api.ImageListStatus{Conditions: now.Status.Conditions} // the counts were another generation's
+		tell(&now.Status, l.Generation, api.ListRefused, note)
+	})
 	r.event(l, corev1.EventTypeWarning, api.ListRefused, note)
 	return err
 }
@@ -143,7 +146,7 @@ func progress(s *api.ImageListStatus, generation int64, reason, note string) {
 // listReason is what a pass makes of the list that it carried out.
 func listReason(s *api.ImageJobStatus) string {
 	switch {
-	case s.Failed == 0 && s.Message == "":
+	case s.Failed == 0 && s.Phase == api.JobCompleted:
 		return api.ListDone
 	case s.Succeeded == 0:
 		return api.ListFailed

@@ -138,6 +138,20 @@ func TestList_WithNonsenseIsRefused(t *testing.T) {
 	}
 }
 
+func TestList_TellsWhichEntriesNameNothing(t *testing.T) {
+	w, r := installed(t, "node1")
+	w.apply("list", "app0:1", "app0:l")
+	w.look(r)
+	if c := w.list("list").Status.Conditions[0]; c.Reason != api.ListDone || !strings.Contains(c.Message, "1 of 2 entries name no image on these nodes: app0:l") {
+		t.Errorf("got %+v", c)
+	}
+	w.apply("list", "/")
+	w.look(r)
+	if s := w.list("list").Status; w.reason("list") != api.ListRefused || s.Success != 0 || s.Timestamp != nil {
+		t.Errorf("refused, it tells of another generation: %+v", s)
+	}
+}
+
 func TestList_EverythingExcluded(t *testing.T) {
 	w, r := installed(t, "node1")
 	w.exclude(`{"excluded": ["*"]}`)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/clean"
@@ -45,9 +46,25 @@ func resultOf(result *clean.Result) outcome {
 	return o
 }
 
+// unmatched says which entries of the list name nothing: a slip of the pen, or an image that went before.
+func unmatched(p *plan.Plan) string {
+	none := p.Unmatched()
+	if len(none) == 0 {
+		return ""
+	}
+	var names []string
+	for _, entry := range none[:min(len(none), 5)] {
+		names = append(names, entry.String())
+	}
+	if len(none) > len(names) {
+		names = append(names, "…")
+	}
+	return fmt.Sprintf("%d of %d entries name no image on these nodes: %s", len(none), len(p.Policy.List), strings.Join(names, ", "))
+}
+
 // unfinished is a pass that has removed nothing.
 func unfinished(nodes []plan.Node, why error) outcome {
-	o := outcome{status: api.ImageJobStatus{Message: brief(why.Error())}}
+	o := outcome{status: api.ImageJobStatus{Message: brief(why.Error())}, cut: true}
 	for _, n := range nodes {
 		result := api.NodeResult{Name: n.Name, State: string(n.State), Reason: n.Reason, Message: brief(n.Message)}
 		if n.State == plan.NodePlanned {
@@ -111,7 +128,7 @@ func (o *outcome) judge(ratio float64) {
 	s := &o.status
 	s.Phase = api.JobCompleted
 	// A little less counts, as 0.7 times ten is not seven.
-	if asked := s.Desired - s.Skipped; s.Message != "" || float64(s.Succeeded) < ratio*float64(asked)-1e-9 {
+	if asked := s.Desired - s.Skipped; o.cut || float64(s.Succeeded) < ratio*float64(asked)-1e-9 {
 		s.Phase = api.JobFailed
 	}
 }
