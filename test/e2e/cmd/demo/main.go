@@ -15,6 +15,16 @@ import (
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
 )
 
+// imageList is what users of Eraser and of AKS Image Cleaner write.
+const imageList = `apiVersion: eraser.sh/v1alpha1
+kind: ImageList
+metadata:
+  name: imagelist
+spec:
+  images:
+    - ` + scene.Imported + `
+`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx)
@@ -45,6 +55,10 @@ func run(ctx context.Context) error {
 		return err
 	}
 	flags := strings.Join(staged, " ")
+	list := filepath.Join(folder, "image-list.yml")
+	if err := os.WriteFile(list, []byte(imageList), 0o600); err != nil {
+		return err
+	}
 	for _, step := range []struct{ what, command string }{
 		{"the images on the nodes, and what uses them", "kubectl imageclean list"},
 		{"what would go, and why the rest stays", "kubectl imageclean run --dry-run " + flags},
@@ -52,6 +66,11 @@ func run(ctx context.Context) error {
 		{"are the exclusions in order", "kubectl imageclean exclusions lint"},
 		{"remove it (--yes stands for the person who would be asked)", "kubectl imageclean run --yes " + flags},
 		{"again: there is nothing left to do", "kubectl imageclean run --yes -q " + flags},
+		{"have a controller do that every two days from now on", "kubectl imageclean install --interval=48h " + flags},
+		{"the image that a run keeps, as it could not be pulled again, has to be named", "kubectl apply -f " + list},
+		{"the controller removes it", "kubectl wait --for=condition=CarriedOut imagelist/imagelist --timeout=2m"},
+		{"what the controller has done, and when it does the next", "kubectl imageclean status"},
+		{"what its pod on a node has to say", "kubectl imageclean logs --node=node1"},
 	} {
 		fmt.Printf("\n# %s\n$ %s\n", step.what, step.command)
 		command := exec.CommandContext(ctx, "kubectl", strings.Fields(step.command)[1:]...)
