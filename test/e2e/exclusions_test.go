@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
 	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
@@ -57,15 +58,27 @@ func allNames(t *testing.T) map[string][]string {
 // jobsMade counts the Jobs of ours that are made from now on until the count is asked for.
 func jobsMade(t *testing.T) func() int {
 	t.Helper()
-	watch, err := client.BatchV1().Jobs("").Watch(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"})
+	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=imageclean"}
+	there, err := client.BatchV1().Jobs("").List(t.Context(), ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours.ResourceVersion = there.ResourceVersion
+	jobs, err := client.BatchV1().Jobs("").Watch(t.Context(), ours)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return func() int {
-		defer watch.Stop()
-		for made := 0; ; made++ {
+		defer jobs.Stop()
+		for made := 0; ; {
 			select {
-			case <-watch.ResultChan():
+			case event, ok := <-jobs.ResultChan():
+				if !ok {
+					t.Fatal("the watch for jobs has ended")
+				}
+				if event.Type == watch.Added {
+					made++
+				}
 			case <-time.After(time.Second):
 				return made
 			}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"os/exec"
 	"regexp"
@@ -252,6 +253,9 @@ func TestInstall_RefusesWhatIsInTheWay(t *testing.T) {
 	if _, err := client.CoreV1().ConfigMaps("kube-system").Create(t.Context(), broken, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		_ = client.CoreV1().ConfigMaps("kube-system").Delete(context.Background(), settingsName, metav1.DeleteOptions{})
+	})
 	refused("configmap kube-system/imageclean-settings settings.yaml: schedule.interval is 1h; it can be from 1d to 90d")
 	wantCode(t, imageclean(t, "install", "--reset", "--dry-run=server"), 0)
 
