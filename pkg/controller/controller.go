@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -94,7 +95,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 
 // live are the kinds that are read of the API server each time: what is decided on has to be as it is now. They are watched by their
 // metadata alone.
-var live = []client.Object{&corev1.ConfigMap{}, &api.ImageList{}, &api.ImageJob{}}
+var live = []client.Object{&corev1.ConfigMap{}, &api.ImageList{}, &api.ImageJob{}, &appsv1.Deployment{}}
 
 // cached is what is kept of the cluster: metadata of what is watched, and of nodes what says whether one is behind.
 func cached(namespace string) cache.Options {

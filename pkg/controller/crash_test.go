@@ -216,3 +216,24 @@ func TestImageJob_ThatSomebodyAnnotatesStaysOurs(t *testing.T) {
 		t.Errorf("got %+v", jobs)
 	}
 }
+
+func TestCrash_AtAnyWriteOfACatchUp(t *testing.T) {
+	died := true
+	for n := 0; died; n++ {
+		w := newWorld(t, "node1", "node2")
+		w.setReady("node2", false)
+		w.pass(w.controller(), week+10*time.Hour)
+		w.setReady("node2", true)
+		w.join("node3")
+		w.setReady("node3", false)
+		w.clock.SetTime(w.clock.Now().Add(time.Hour))
+		died = w.dies(w.controller(), n)
+		w.setReady("node3", true)
+		w.pass(w.controller(), 24*time.Hour)
+		for name, inv := range w.nodes.Inventories {
+			if len(inv.Images) != 0 {
+				t.Errorf("write %d: node %s is forgotten: %+v", n, name, w.state())
+			}
+		}
+	}
+}

@@ -115,7 +115,7 @@ func catchUp(now time.Time, state *api.State, nodes []corev1.Node, hour pace) be
 			continue
 		}
 		at := again
-		if !since.Before(last) {
+		if !since.Before(last) || hasJoined(state, n) {
 			at = last.Add(hour.of(catchUpEvery)) // nobody has tried since
 		}
 		at = later(at, since.Add(hour.of(settled)))
@@ -132,8 +132,12 @@ func catchUp(now time.Time, state *api.State, nodes []corev1.Node, hour pace) be
 }
 
 func isBehind(state *api.State, n *corev1.Node) bool {
-	joined := state.JoinedSince != nil && !n.CreationTimestamp.Before(state.JoinedSince)
-	return joined || slices.Contains(state.Behind, n.Name)
+	return hasJoined(state, n) || slices.Contains(state.Behind, n.Name)
+}
+
+// hasJoined says whether a node has joined since the last pass that could have visited it.
+func hasJoined(state *api.State, n *corev1.Node) bool {
+	return state.JoinedSince != nil && !n.CreationTimestamp.Before(state.JoinedSince)
 }
 
 // readySince says whether a node is ready, and since when.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
 	"github.com/imageclean/kubectl-imageclean/pkg/manifests"
 )
@@ -35,6 +37,9 @@ func (r *reconciler) lookAtSettings(ctx context.Context, l *ledger) (unset, err 
 		why = fmt.Errorf("the ConfigMap %s/%s has no key %s", r.namespace, api.SettingsName, api.SettingsKey)
 	default:
 		settings, why = api.ParseSettings([]byte(text))
+		if why == nil {
+			_, why = image.NewOwn(registryOf(&settings))
+		}
 	}
 	if why == nil {
 		r.condition(ctx, l, api.SettingsValid, nil, "")
@@ -61,6 +66,10 @@ func (r *reconciler) settle(ctx context.Context, l *ledger, settings *api.Settin
 		r.database = backoff{}
 	}
 	l.Settings = settings
+	if !settings.Policy.Scan { // nothing is missed without a database
+		meta.RemoveStatusCondition(&l.Conditions, api.DatabaseAvailable)
+		r.metrics.setCondition(api.DatabaseAvailable, true)
+	}
 	s := schedule{&settings.Schedule, r.hour}
 	at := s.first(now, settings.BeginImmediately)
 	if !first {
@@ -115,7 +124,7 @@ const most = 1000
 
 func brief(text string) string {
 	if len(text) > most {
-		return text[:most] + "…"
+		return strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return text
 }

@@ -241,3 +241,31 @@ func TestOutcome_SuccessRatioIsOfNodesThatWereNotSkipped(t *testing.T) {
 		})
 	}
 }
+
+func TestDatabase_IsNotMissedWithoutAScan(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.set(func(*api.Settings) {})
+	w.noDatabase = errors.New("no route to mirror.example.com")
+	r := w.controller()
+	w.pass(r, week+time.Hour)
+	w.wantCondition(api.DatabaseAvailable, false)
+	w.set(func(s *api.Settings) { s.Policy.Scan = false })
+	w.look(r)
+	if c := meta.FindStatusCondition(w.state().Conditions, api.DatabaseAvailable); c != nil || len(w.began(api.Scheduled)) != 1 {
+		t.Errorf("got %+v, and passes after %v", c, w.began(api.Scheduled))
+	}
+}
+
+func TestSettings_OfARegistryThatIsNoneChangeNothing(t *testing.T) {
+	w := newWorld(t, "node1")
+	r := w.controller()
+	w.look(r)
+	w.set(func(s *api.Settings) { s.Controller.Registry = "*" })
+	w.look(r)
+	w.wantCondition(api.SettingsValid, false, "stay so")
+	w.apply("list", "*")
+	w.look(r)
+	if w.reason("list") != api.ListDone {
+		t.Errorf("the list is %s", w.reason("list"))
+	}
+}

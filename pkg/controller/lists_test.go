@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -271,5 +272,18 @@ func TestList_NamedAfterADeletedOneIsAnother(t *testing.T) {
 	w.look(r)
 	if len(w.nodes.Inventories["node1"].Images) != 0 {
 		t.Error("the second was not carried out")
+	}
+}
+
+func TestWork_IsNotEndedByALateWatch(t *testing.T) {
+	l := &api.ImageList{ObjectMeta: metav1.ObjectMeta{UID: "a", Generation: 3}}
+	for generation, want := range map[int64]error{2: nil, 3: nil, 4: errEdited} {
+		var w work
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w.begin(l, cancel)
+		w.changed(&api.ImageList{ObjectMeta: metav1.ObjectMeta{UID: "a", Generation: generation}}, false)
+		if got := context.Cause(ctx); !errors.Is(got, want) {
+			t.Errorf("generation %d: got %v, want %v", generation, got, want)
+		}
 	}
 }

@@ -74,7 +74,7 @@ func (r *reconciler) openScan(ctx context.Context, l *ledger, t *turn) (*clean.S
 
 // begin notes the pass in the state, and only when that has worked is it this controller's.
 func (r *reconciler) begin(ctx context.Context, l *ledger, t *turn) (*api.ImageJob, error) {
-	p := &api.Pass{ID: t.id, Trigger: t.trigger, StartedAt: *stamp(r.clock.Now()), Attempts: t.attempts + 1}
+	p := &api.Pass{ID: t.id, Trigger: t.trigger, StartedAt: *stamp(t.at), Attempts: t.attempts + 1}
 	if t.list != nil {
 		p.ImageList, p.Generation = t.list.Name, t.list.Generation
 	}
@@ -109,17 +109,18 @@ func (r *reconciler) end(ctx context.Context, l *ledger, t *turn, job *api.Image
 		o.status.Message = brief(o.status.Message + "; it is tried again")
 	}
 	job.Status = o.status
-	if err := r.writeJob(ctx, job); err != nil {
-		return reconcile.Result{}, err
-	}
 	if !again {
 		r.again = backoff{}
-		return atOnce, r.finish(ctx, l, job, t.list, o.behind, t.waiting)
+		return atOnce, r.conclude(ctx, l, t, job, o)
 	}
 	r.again.failed(now.Time, r.hour)
 	log.FromContext(ctx).Error(o.failed, "the pass failed as a whole and is tried again", "pass", t.id)
+	// The state first: by it the next leader knows that a pass whose ImageJob has ended is to be tried again.
 	l.Running.Phase, l.Running.Message = api.JobFailed, o.status.Message
 	if err := r.store.save(ctx, l); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := r.writeJob(ctx, job); err != nil {
 		return reconcile.Result{}, err
 	}
 	if t.list != nil {
@@ -128,6 +129,21 @@ func (r *reconciler) end(ctx context.Context, l *ledger, t *turn, job *api.Image
 		}
 	}
 	return reconcile.Result{RequeueAfter: max(r.again.wait(now.Time), time.Second)}, nil
+}
+
+// conclude notes the end of a pass that is not tried again.
+func (r *reconciler) conclude(ctx context.Context, l *ledger, t *turn, job *api.ImageJob, o outcome) error {
+	if err := r.writeJob(ctx, job); err != nil {
+		return err
+	}
+	failed := o.behind
+	if o.failed != nil && o.status.Desired == 0 {
+		var err error
+		if failed, err = r.everyNode(ctx, l.Settings); err != nil { // it did not come as far as to choose any
+			return err
+		}
+	}
+	return r.finish(ctx, l, job, t.list, failed, t.waiting)
 }
 
 // finish brings the lists, the state and the records in line with how a pass ended, which its ImageJob says. It can be done again.
@@ -197,6 +213,19 @@ func (r *reconciler) tellLists(ctx context.Context, p *api.Pass, job *api.ImageJ
 		r.event(list, kind, reason, summary(s))
 	}
 	return err
+}
+
+// everyNode names the nodes that passes are to visit.
+func (r *reconciler) everyNode(ctx context.Context, settings *api.Settings) ([]string, error) {
+	nodes, err := r.selected(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range nodes {
+		names = append(names, nodes[i].Name)
+	}
+	return names, nil
 }
 
 // selected are the nodes that passes are to visit, as they are in the cache.

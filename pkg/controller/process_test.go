@@ -117,6 +117,9 @@ func (w *world) look(r *reconciler) {
 
 // Scan, Fleet and Clear are the driver's.
 func (w *world) Scan(context.Context, *api.Policy) (*clean.Scan, func(), error) {
+	if w.scanning != nil {
+		w.scanning()
+	}
 	if w.noDatabase != nil {
 		return nil, nil, w.noDatabase
 	}

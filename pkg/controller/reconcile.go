@@ -48,6 +48,8 @@ type turn struct {
 	// list is the ImageList that it carries out, entries is what that names.
 	list    *api.ImageList
 	entries []image.Pattern
+	// at is when it was found that it is to be done: nodes that join from then on are not among those that it visits.
+	at time.Time
 	// nodes are those that are caught up, all where there are none; waiting are behind as well, and not ready.
 	nodes, waiting []string
 	// attempts counts how often it was begun before.
@@ -85,6 +87,7 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 		}
 		return r.in(time.Minute), err
 	}
+	at := r.clock.Now()
 	t, wait, err := r.next(ctx, l)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -92,6 +95,7 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if t == nil {
 		return reconcile.Result{RequeueAfter: max(min(wait, r.idle), time.Second)}, nil
 	}
+	t.at = at
 	return r.pass(ctx, l, t)
 }
 
@@ -112,15 +116,20 @@ func (r *reconciler) next(ctx context.Context, l *ledger) (*turn, time.Duration,
 			return t, wait, err
 		}
 	}
+	now := r.clock.Now()
+	due, wait := scheduled(now, &l.State)
+	trying := r.database.wait(now)
+	// Somebody who applies one list after another does not hold up what is due.
+	if due && trying <= 0 && l.LastAny != nil && l.LastAny.Trigger == api.Listed {
+		return &turn{id: newID(), trigger: api.Scheduled}, 0, nil
+	}
 	t, err := r.nextList(ctx)
 	if t != nil || err != nil {
 		return t, 0, err
 	}
-	now := r.clock.Now()
-	if wait := r.database.wait(now); wait > 0 {
-		return nil, wait, nil
+	if trying > 0 {
+		return nil, trying, nil
 	}
-	due, wait := scheduled(now, &l.State)
 	if due {
 		return &turn{id: newID(), trigger: api.Scheduled}, 0, nil
 	}

@@ -120,7 +120,7 @@ func removals(p *plan.Plan) []string {
 	return names
 }
 
-// prune deletes the records of all but the last passes. The node pods that are kept for their logs go with their ImageJob.
+// prune deletes the records of all but the last passes. The node pods that are kept for their logs stay for their own time.
 func (r *reconciler) prune(ctx context.Context) error {
 	ours := client.MatchingLabels(ownLabels())
 	var jobs api.ImageJobList
@@ -142,7 +142,7 @@ func (r *reconciler) prune(ctx context.Context) error {
 			return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), cmp.Compare(a.GetName(), b.GetName()))
 		})
 		for _, old := range objects[min(keptPasses, len(objects)):] {
-			err := r.client.Delete(ctx, old, client.PropagationPolicy(metav1.DeletePropagationBackground))
+			err := r.client.Delete(ctx, old, client.PropagationPolicy(metav1.DeletePropagationOrphan))
 			if client.IgnoreNotFound(err) != nil {
 				errs = append(errs, fmt.Errorf("deleting the record %s of an earlier pass: %w", old.GetName(), err))
 			}

@@ -28,8 +28,7 @@ func (r *reconciler) resume(ctx context.Context, l *ledger) (*turn, time.Duratio
 		return nil, 0, err
 	}
 	if p.Phase == "" && job != nil && hasEnded(job) {
-		// Only the last notes are missing.
-		return nil, 0, r.finish(ctx, l, job, list, behindOf(&job.Status), nil)
+		return nil, 0, r.complete(ctx, l, job, list)
 	}
 	t, why := r.anew(p, list)
 	if wait := r.again.wait(r.clock.Now()); t != nil && p.Phase == api.JobFailed && wait > 0 {
@@ -48,11 +47,31 @@ func (r *reconciler) resume(ctx context.Context, l *ledger) (*turn, time.Duratio
 	if t != nil {
 		return t, 0, nil
 	}
-	if p.Trigger == api.CatchUp {
+	return nil, 0, r.drop(ctx, l)
+}
+
+// drop forgets a pass that is not begun anew.
+func (r *reconciler) drop(ctx context.Context, l *ledger) error {
+	if l.Running.Trigger == api.CatchUp {
 		l.CaughtUpAt = stamp(r.clock.Now()) // the nodes are behind still, and have their turn again
 	}
 	l.Running = nil
-	return nil, 0, r.store.save(ctx, l)
+	return r.store.save(ctx, l)
+}
+
+// complete makes the last notes of a pass that has ended, by its ImageJob.
+func (r *reconciler) complete(ctx context.Context, l *ledger, job *api.ImageJob, list *api.ImageList) error {
+	if l.Running.Trigger == api.CatchUp {
+		return r.drop(ctx, l) // which nodes were to wait is not known any more
+	}
+	failed := behindOf(&job.Status)
+	if s := &job.Status; s.Failed+s.Skipped > api.MaxNodes || s.Desired == 0 && s.Phase == api.JobFailed {
+		var err error
+		if failed, err = r.everyNode(ctx, l.Settings); err != nil { // it does not name them
+			return err
+		}
+	}
+	return r.finish(ctx, l, job, list, failed, nil)
 }
 
 // listOf is the ImageList that a pass carries out, nil when that is another one by now.
@@ -108,13 +127,9 @@ func (r *reconciler) close(ctx context.Context, job *api.ImageJob, why string) e
 
 // giveUp ends a pass that was begun often enough. What it should have done is left to the next one.
 func (r *reconciler) giveUp(ctx context.Context, l *ledger, job *api.ImageJob, list *api.ImageList) error {
-	nodes, err := r.selected(ctx, l.Settings)
+	names, err := r.everyNode(ctx, l.Settings)
 	if err != nil {
 		return err
-	}
-	var names []string
-	for i := range nodes {
-		names = append(names, nodes[i].Name)
 	}
 	why := fmt.Sprintf("given up after %d attempts", l.Running.Attempts)
 	if err := r.close(ctx, job, why); err != nil {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -183,4 +184,59 @@ func TestCatchUp_ForgetsNodesThatHaveLeft(t *testing.T) {
 	w.leave("node2")
 	w.pass(r, 24*time.Hour)
 	w.wantBegan(api.CatchUp)
+}
+
+func TestScheduled_IsNotHeldUpByLists(t *testing.T) {
+	w := newWorld(t, "node1")
+	r := w.controller()
+	w.look(r)
+	w.clock.SetTime(start.Add(week))
+	for _, name := range []string{"a", "b", "c"} {
+		w.apply(name, "app0:1")
+	}
+	w.look(r)
+	if got := []api.Trigger{w.passes[0].trigger, w.passes[1].trigger}; !slices.Equal(got, []api.Trigger{api.Listed, api.Scheduled}) {
+		t.Errorf("first came %v", got)
+	}
+}
+
+func TestScheduled_ThatIsGivenUpLeavesItsNodesBehind(t *testing.T) {
+	w := newWorld(t, "node1", "node2")
+	r := w.controller()
+	w.pass(r, week-time.Hour)
+	w.noFleet = errors.New("listing pods: no")
+	w.pass(r, 2*time.Hour)
+	if s := w.state(); s.Running != nil || !slices.Equal(s.Behind, []string{"node1", "node2"}) {
+		t.Fatalf("got %+v", s)
+	}
+	w.noFleet = nil
+	w.pass(r, 3*time.Hour)
+	if images := len(w.nodes.Inventories["node1"].Images); images != 0 || len(w.state().Behind) != 0 {
+		t.Errorf("%d images, behind %v", images, w.state().Behind)
+	}
+}
+
+func TestCatchUp_KnowsNodesThatJoinWhileItBegins(t *testing.T) {
+	w := newWorld(t, "node1", "node2")
+	w.setReady("node2", false)
+	r := w.controller()
+	w.pass(r, week+10*time.Hour)
+	w.setReady("node2", true)
+	w.set(func(*api.Settings) {}) // with a scan, whose database takes its time
+	joined := false
+	w.scanning = func() {
+		if !joined {
+			w.clock.SetTime(w.clock.Now().Add(time.Minute))
+			w.join("node3")
+			w.clock.SetTime(w.clock.Now().Add(time.Minute))
+		}
+		joined = true
+	}
+	w.pass(r, 2*time.Hour)
+	if !joined {
+		t.Fatal("nothing was scanned")
+	}
+	if !slices.ContainsFunc(w.passes, func(p reached) bool { return slices.Equal(p.nodes, []string{"node3"}) }) {
+		t.Errorf("node3 is forgotten: %+v, %+v", w.passes, w.state())
+	}
 }

@@ -45,7 +45,7 @@ func (w *work) changed(l client.Object, deleted bool) {
 	case w.cancel == nil || l.GetUID() != w.uid:
 	case deleted || l.GetDeletionTimestamp() != nil:
 		w.cancel(errDeleted)
-	case l.GetGeneration() != w.generation:
+	case l.GetGeneration() > w.generation: // a watch may still tell of an earlier one
 		w.cancel(errEdited)
 	}
 }

@@ -55,6 +55,8 @@ type world struct {
 	// noDatabase and noFleet are why passes cannot be begun; during is called when a pass reaches its first node.
 	noDatabase, noFleet error
 	during              func()
+	// scanning is called when a pass gets what it scans with.
+	scanning func()
 	// writes is how many writes to the cluster still work; negative is all.
 	writes int
 	uids   int

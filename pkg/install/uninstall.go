@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,9 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
 )
+
+// deleteTimeout is how long it may take to delete what is no pod.
+const deleteTimeout = 30 * time.Second
 
 // Part is an object of an installation that is in the cluster.
 type Part struct {
@@ -97,21 +101,27 @@ func (t *Target) Delete(ctx context.Context, parts []Part, tell func(name string
 		tell(Name(parts[0].Object))
 		parts = parts[1:]
 	}
+	var left error
 	if t.DryRun == DryRunNone {
-		if err := t.clearPods(ctx, tell); err != nil {
-			return err
+		// A pod on a node that is away ends when that returns: no right that the controller had stays for that.
+		left = t.clearPods(ctx, tell)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return left
 		}
 	}
+	// The wait may have taken all the time there was.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	defer cancel()
 	for _, p := range parts {
 		if err := t.delete(ctx, p.Object); err != nil {
-			return err
+			return errors.Join(left, err)
 		}
 		tell(Name(p.Object))
 	}
 	if t.DryRun != DryRunNone {
 		return nil
 	}
-	return t.waitDefinitions(ctx, parts)
+	return errors.Join(left, t.waitDefinitions(ctx, parts))
 }
 
 // clearPods waits until the controller has ended, which ends its pass first, and then takes away what that leaves.
