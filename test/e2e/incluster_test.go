@@ -141,8 +141,14 @@ func jobsOf(t *testing.T, list string) []imageJob {
 	return slices.DeleteFunc(jobs(t, "ImageList"), func(j imageJob) bool { return j.Spec.ImageList != list })
 }
 
-// applyList applies an ImageList, of the version that is not deprecated.
+// applyList applies an ImageList.
 func applyList(t *testing.T, name string, images ...string) {
+	t.Helper()
+	kubectl(t, listDocument(t, name, images), "apply", "-f", "-")
+}
+
+// listDocument is an ImageList, of the version that is not deprecated.
+func listDocument(t *testing.T, name string, images []string) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "eraser.sh/v1", "kind": "ImageList", "metadata": map[string]any{"name": name}, "spec": map[string]any{"images": images},
@@ -150,7 +156,7 @@ func applyList(t *testing.T, name string, images ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kubectl(t, string(text), "apply", "-f", "-")
+	return string(text)
 }
 
 // awaitList waits until an ImageList has come to a state.
@@ -240,6 +246,7 @@ type nodePod struct {
 	Spec struct {
 		NodeName                     string
 		Containers                   []struct{ Name string }
+		ImagePullSecrets             []struct{ Name string }
 		AutomountServiceAccountToken *bool
 	}
 	Status struct{ Phase string }

@@ -53,6 +53,15 @@ func litter(t *testing.T, n int) {
 	})
 }
 
+// litterNames are the names of so many pieces of it.
+func litterNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("docker.io/litter/image:%d", i)
+	}
+	return names
+}
+
 // litterOn lists what is left of the litter on a node.
 func litterOn(t *testing.T, node string) []string {
 	t.Helper()
