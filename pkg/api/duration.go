@@ -23,7 +23,7 @@ func ParseDuration(text string) (Duration, error) {
 	return Duration(d), nil
 }
 
-// String writes whole days as days.
+// String writes whole hours, days and weeks by these words: "1w" is seven days.
 func (d Duration) String() string {
 	if d > 0 && time.Duration(d)%time.Hour == 0 {
 		return model.Duration(d).String()

@@ -1,6 +1,6 @@
 // Command bench measures what the project promises and prints each figure beside its target, in one run. Times depend on the machine,
 // so they are measured against something that the same machine does in the same run, and nothing here fails because of one. Its
-// arguments are the parts to measure: size, pass, scan, large, units; without one it measures all.
+// arguments are the parts to measure: size, pass, scan, large, controller, units; without one it measures all.
 package main
 
 import (
@@ -55,6 +55,7 @@ func measure(ctx context.Context) ([]figure, error) {
 		{"pass", func() ([]figure, error) { return pass(ctx, c, root) }},
 		{"scan", func() ([]figure, error) { return scanning(ctx, c, root) }},
 		{"large", func() ([]figure, error) { return largeLayers(ctx, root) }},
+		{"controller", func() ([]figure, error) { return controllerMemory(ctx, c, root) }},
 		{"units", func() ([]figure, error) { return benchmarks(ctx, root) }},
 	} {
 		if asked := os.Args[1:]; len(asked) > 0 && !slices.Contains(asked, part.name) {
