@@ -5,8 +5,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
