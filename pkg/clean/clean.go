@@ -121,7 +121,7 @@ func (p *Pass) decide(ctx context.Context, nodes []plan.Node, scanned func(plan.
 func (p *Pass) Gather(ctx context.Context, nodes []plan.Node, scanned func(plan.Input) []string) (*plan.Input, error) {
 	exclusions, err := p.Exclusions(ctx)
 	if err != nil {
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	p.known.begin(exclusions, nodes)
 	asked := time.Now()
@@ -170,12 +170,20 @@ func (p *Pass) Look(ctx context.Context, nodes []plan.Node) (*plan.Input, error)
 	}()
 	inventories := p.inventories(nodesCtx, nodes)
 	if err := <-listed; err != nil {
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return &plan.Input{Nodes: inventories, Users: users}, nil
+}
+
+// ended is why a pass that could not go on ends: requests that were cut short say only that they were.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // users are the pods and the workloads of the cluster.

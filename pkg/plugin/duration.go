@@ -25,7 +25,7 @@ func (v durationValue) Set(text string) error {
 		return errors.New("write a number and a unit, such as 0s, 90m, 72h or 7d")
 	}
 	if parsed < 0 {
-		return errors.New("it is negative")
+		return errors.New("a duration here is not negative")
 	}
 	d := time.Duration(parsed)
 	*v.set = &d

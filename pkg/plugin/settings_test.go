@@ -133,7 +133,7 @@ func TestInstall_RejectsNonsenseBeforeItAsksTheCluster(t *testing.T) {
 		"--no-scan --db-repository reg.example/": "--no-scan and --db-repository exclude each other",
 		"--severity BAD":                         `"BAD" is none of CRITICAL`,
 		"--db-repository UPPER":                  "--db-repository: ",
-		"--older-than -1h":                       "it is negative",
+		"--older-than -1h":                       "is not negative",
 		"-l a=(":                                 "--selector",
 		"--parallelism 0":                        "--parallelism is 0",
 		"--pass-timeout 1s":                      "nodes.timeout is 1s; write at least 1m",
