@@ -115,9 +115,9 @@ func TestOwn(t *testing.T) {
 		registry string
 		yes, no  []string
 	}{
-		{"", []string{"ghcr.io/imageclean/imageclean-node:v1", "ghcr.io/imageclean/imageclean-scanner@" + digestA}, []string{"ghcr.io/imageclean/other:1", "reg.io/imageclean-node:1"}},
+		{"", []string{"ghcr.io/imageclean/imageclean-node:v1", "ghcr.io/imageclean/imageclean-scanner@" + digestA, "ghcr.io/imageclean/imageclean-node:v1@" + digestA}, []string{"ghcr.io/imageclean/other:1", "reg.io/imageclean-node:1"}},
 		{"localhost:5000", []string{"localhost:5000/imageclean-controller:dev", "ghcr.io/imageclean/imageclean-node:v1"}, []string{"localhost:5000/app:1", "localhost:5000/x/imageclean-node:1", "localhost:5000/imageclean-nodes:1"}},
-		{"reg.example.com/team", []string{"reg.example.com/team/imageclean-node:v1"}, []string{"reg.example.com/imageclean-node:v1"}},
+		{"reg.example.com/team", []string{"reg.example.com/team/imageclean-node:v1", "reg.example.com/team/imageclean-controller:v1@" + digestA}, []string{"reg.example.com/imageclean-node:v1"}},
 		{"mirror", []string{"docker.io/mirror/imageclean-node:v1"}, nil},
 	} {
 		own, err := NewOwn(c.registry)
