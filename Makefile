@@ -4,6 +4,7 @@
 MODULE     := github.com/imageclean/kubectl-imageclean
 REGISTRY   ?= ghcr.io/imageclean
 PLATFORM   ?= linux/$(shell go env GOARCH)
+REVISION   := $(shell git rev-parse HEAD 2>/dev/null)
 COMPONENTS := controller node scanner
 
 # Trivy decodes JSON with it.
@@ -17,11 +18,11 @@ VERSION := $(or $(VERSION),dev)
 
 # The bytes of a binary depend on its sources and its version alone: no paths, no state of the checkout.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-	-ldflags '-s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Registry=$(REGISTRY)'
+	-ldflags '-s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Registry=$(REGISTRY) -X $(MODULE)/pkg/version.Digests=$(DIGESTS)'
 
 # Modules with code of ours, and modules that only pin what we build (docs/adr/0002).
-LINT_MODULES := . tools/image test/cluster test/e2e
-UNIT_MODULES := . tools/image test/cluster
+LINT_MODULES := . tools/image tools/krew-manifest test/cluster test/e2e
+UNIT_MODULES := . tools/image tools/krew-manifest test/cluster
 ALL_MODULES  := $(patsubst %/,%,$(dir $(wildcard go.mod tools/*/go.mod test/*/go.mod test/*/*/go.mod)))
 
 # The race detector needs a C compiler and its headers, which a bare machine lacks.
@@ -39,8 +40,13 @@ tool_path      = $(TOOLS)/$(shell { go version; cat tools/$(1)/go.*; } | sha256s
 GOLANGCI_LINT := $(call tool_path,golangci-lint)
 TRIVY         := $(call tool_path,trivy)
 CONTROLLER_GEN := $(call tool_path,controller-gen)
+GORELEASER    := $(call tool_path,goreleaser)
+CYCLONEDX     := $(call tool_path,cyclonedx-gomod)
+KREW          := $(call tool_path,krew)
+ACTIONLINT    := $(call tool_path,actionlint)
+GOVULNCHECK   := $(call tool_path,govulncheck)
 
-$(GOLANGCI_LINT) $(TRIVY) $(CONTROLLER_GEN):
+$(GOLANGCI_LINT) $(TRIVY) $(CONTROLLER_GEN) $(GORELEASER) $(CYCLONEDX) $(KREW) $(ACTIONLINT) $(GOVULNCHECK):
 	@echo "building $(@F), which takes minutes the first time"
 	@mkdir -p $(@D).new && CGO_ENABLED=0 go -C tools/$(@F) build -trimpath -ldflags '-s -w' -o $(@D).new/ tool && mv -T $(@D).new $(@D)
 
@@ -65,11 +71,61 @@ run_controller := -user 65532
 run_node       := -command hold
 run_scanner    := -command hold
 
+image_flags = -name $(REGISTRY)/imageclean-$(1):$(VERSION) $(run_$(1)) -description "$(description_$(1))" -license $(CURDIR)/LICENSE
+
 .PHONY: FORCE
 dist/images/%.tar: FORCE
 	GOOS=linux GOARCH=$(notdir $(PLATFORM)) $(GO_BUILD) -o dist/$(PLATFORM)/imageclean-$* ./cmd/imageclean-$*
-	@go -C tools/image run . -binary $(CURDIR)/dist/$(PLATFORM)/imageclean-$* -platform $(PLATFORM) \
-		-name $(REGISTRY)/imageclean-$*:$(VERSION) $(run_$*) -description "$(description_$*)" -output $(CURDIR)/$@
+	@go -C tools/image run . archive $(call image_flags,$*) -output $(CURDIR)/$@ $(PLATFORM)=$(CURDIR)/dist/$(PLATFORM)/imageclean-$*
+
+##@ Release
+
+# docs/releasing.md says how these follow on each other. Krew wants a semantic version: without a tag, one is made of the commit.
+RELEASE := dist/release
+ARCHES  := amd64 arm64
+%-release release-%: VERSION := $(if $(filter v%,$(VERSION)),$(VERSION),v0.0.0-snapshot-$(VERSION))
+
+# The controller names the other images by digest, and so comes after them.
+.PHONY: release-images
+release-images: $(CYCLONEDX) release-clean $(patsubst %,$(RELEASE)/images/%,node scanner controller) ## The images for all platforms, as OCI layouts, and their digests
+
+.PHONY: release-clean
+release-clean:
+	@rm -rf $(RELEASE)
+
+# What the images that are there by now have for digests, as version.Digests wants it.
+digests = $(shell cd $(RELEASE)/images 2>/dev/null && grep -sH . *.digest | sed 's/\.digest:/=/' | paste -sd,)
+$(RELEASE)/images/controller: DIGESTS = $(digests)
+
+# What was linked into a binary, as .goreleaser.yaml has it for the plugin.
+sbom = $(CYCLONEDX) bin -json -noserial -notimestamp -licenses -std -version $(VERSION) \
+	-output $(RELEASE)/sbom/imageclean-$(1)_$(VERSION)_linux_$(2).cdx.json $(RELEASE)/linux/$(2)/imageclean-$(1)
+
+$(RELEASE)/images/%: FORCE
+	$(foreach a,$(ARCHES),GOOS=linux GOARCH=$a $(GO_BUILD) -o $(RELEASE)/linux/$a/imageclean-$* ./cmd/imageclean-$* &&) true
+	@mkdir -p $(RELEASE)/sbom && $(foreach a,$(ARCHES),$(call sbom,$*,$a) &&) true
+	@go -C tools/image run . layout $(call image_flags,$*) -revision $(REVISION) -output $(CURDIR)/$@ -digest-file $(CURDIR)/$@.digest \
+		$(foreach a,$(ARCHES),linux/$a=$(CURDIR)/$(RELEASE)/linux/$a/imageclean-$*)
+
+.PHONY: release-push
+release-push: ## Copy them to REGISTRY, with Docker's credentials
+	@$(foreach c,$(COMPONENTS),go -C tools/image run . push -layout $(CURDIR)/$(RELEASE)/images/$c -name $(REGISTRY)/imageclean-$c:$(VERSION) &&) true
+
+# What goreleaser and the manifest for krew are made with, after the images.
+GORELEASE = VERSION=$(VERSION) REGISTRY=$(REGISTRY) DIGESTS=$(digests) PATH=$(dir $(CYCLONEDX)):$$PATH $(GORELEASER)
+KREW_MANIFEST = go -C tools/krew-manifest run . -template $(CURDIR)/krew/imageclean.yaml -tag $(VERSION) \
+	-checksums $(CURDIR)/$(RELEASE)/plugin/checksums.txt -output $(CURDIR)/$(RELEASE)/krew/imageclean.yaml
+
+.PHONY: release-snapshot
+release-snapshot: $(GORELEASER) release-images ## All that a release has, in dist/release, of the sources as they are; nothing leaves the machine
+	$(GORELEASE) release --snapshot --clean --skip=sign
+	$(KREW_MANIFEST)
+	@cd $(RELEASE) && sha256sum images/*/index.json && du -h plugin/*.tar.gz plugin/*.zip sbom/* krew/*
+
+.PHONY: release-publish
+release-publish: $(GORELEASER) $(CYCLONEDX) ## What the workflow runs: the plugin of a tag, as the draft of a release on GitHub
+	$(GORELEASE) release --clean
+	$(KREW_MANIFEST)
 
 ##@ Test
 
@@ -104,6 +160,10 @@ check-html: ## The HTML report in a browser: how it looks and works, and whether
 e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
 	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'
 
+.PHONY: test-release
+test-release: release-snapshot $(KREW) ## Make a snapshot release, and have krew install the plugin from it
+	./test/krew $(KREW)
+
 .PHONY: bench
 bench: build images $(TRIVY) ## Each figure beside its target (PARTS=scan: only some)
 	TRIVY=$(TRIVY) ./test/with-cluster go -C test/e2e run ./cmd/bench $(PARTS)
@@ -121,11 +181,16 @@ generate: $(CONTROLLER_GEN) ## Make anew what is made from pkg/api: its copying,
 	$(CONTROLLER_GEN) object paths=./pkg/api
 	$(CONTROLLER_GEN) crd paths=./pkg/api output:crd:stdout >pkg/manifests/crds.yaml
 
+.PHONY: vulncheck
+vulncheck: $(GOVULNCHECK) ## No vulnerability is known of what the product calls. Fetches the database of Go's vulnerabilities
+	./test/vulncheck $(GOVULNCHECK)
+
 .PHONY: verify
-verify: $(CONTROLLER_GEN) ## go.mod and go.sum are tidy, and what is generated is as it would be
+verify: $(CONTROLLER_GEN) $(GORELEASER) $(ACTIONLINT) ## What is generated is as it would be, go.mod and go.sum are tidy, workflows and release settings are sound
 	@$(CONTROLLER_GEN) crd paths=./pkg/api output:crd:stdout | diff -u pkg/manifests/crds.yaml - >&2 && \
 		$(CONTROLLER_GEN) object paths=./pkg/api output:object:stdout | diff -u pkg/api/zz_generated.deepcopy.go - >&2 || \
 		{ echo "pkg/api has changed: run make generate"; exit 1; }
+	@$(ACTIONLINT) && $(GORELEASER) check --quiet
 	@failed=; for m in $(ALL_MODULES); do \
 		echo "verify $$m"; go -C $$m mod tidy -diff || failed=1; done; test -z "$$failed"
 

@@ -3,11 +3,12 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // epoch is the date of everything in an image: a real one would make two builds of the same source differ.
@@ -30,61 +32,56 @@ var machines = map[string]elf.Machine{
 	"s390x":   elf.EM_S390,
 }
 
-// Options say what goes into an image and where it is written.
+// Options say what goes into an image and how it is called.
 type Options struct {
-	Binary      string // a static linux binary
+	Programs    []Program
 	Name        string // the full reference, with a tag
-	Platform    string // os/arch
 	Command     string // the default argument, if any
 	User        string // the user that it runs as unless something else is asked for
 	Description string
-	Output      string // the archive's path; its folder is made if need be
+	License     string // the file that becomes /LICENSE
+	Revision    string // the commit that it is built from, if that is known
 }
 
-// Write writes the image's archive and returns the compressed size of its layers in bytes.
-func Write(opts Options) (int64, error) {
-	tag, err := name.NewTag(opts.Name, name.StrictValidation)
-	if err != nil {
-		return 0, fmt.Errorf("reading the image's name: %w", err)
-	}
-	img, err := build(opts, tag)
-	if err != nil {
-		return 0, fmt.Errorf("building %s: %w", tag, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(opts.Output), 0o755); err != nil {
-		return 0, err
-	}
-	// An interrupted run must not leave half an archive under the name that the next step loads.
-	partial := opts.Output + ".partial"
-	if err := tarball.WriteToFile(partial, tag, img); err != nil {
-		return 0, errors.Join(fmt.Errorf("writing %s: %w", opts.Output, err), os.Remove(partial))
-	}
-	if err := os.Rename(partial, opts.Output); err != nil {
-		return 0, err
-	}
-	return layerSize(img)
+// Program is a static linux binary.
+type Program struct {
+	Platform string // os/arch
+	Path     string
 }
 
-func build(opts Options, tag name.Tag) (v1.Image, error) {
-	platform, err := v1.ParsePlatform(opts.Platform)
+// format is how an image is written down.
+type format struct {
+	manifest, config, layer types.MediaType
+	compression             int
+}
+
+var (
+	// Docker's archives, which are made over and over.
+	docker = format{types.DockerManifestSchema2, types.DockerConfigJSON, types.DockerLayer, gzip.BestSpeed}
+	// OCI layouts and registries, which every node pulls from.
+	oci = format{types.OCIManifestSchema1, types.OCIConfigJSON, types.OCILayer, gzip.BestCompression}
+)
+
+func build(opts Options, program Program, tag name.Tag, as format) (v1.Image, error) {
+	platform, err := v1.ParsePlatform(program.Platform)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkBinary(opts.Binary, platform); err != nil {
+	if err := checkBinary(program.Path, platform); err != nil {
 		return nil, err
 	}
-	layer, err := binaryLayer(opts.Binary)
+	layer, err := filesLayer(as, file{program.Path, filepath.Base(program.Path), 0o755}, file{opts.License, "LICENSE", 0o644})
 	if err != nil {
 		return nil, err
 	}
-	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
+	img, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, as.manifest), as.config), &v1.ConfigFile{
 		Architecture: platform.Architecture,
 		OS:           platform.OS,
 		Variant:      platform.Variant,
 		Created:      v1.Time{Time: epoch},
 		Config: v1.Config{
 			User:       opts.User,
-			Entrypoint: []string{"/" + filepath.Base(opts.Binary)},
+			Entrypoint: []string{"/" + filepath.Base(program.Path)},
 			Cmd:        command(opts.Command),
 			WorkingDir: "/",
 			Labels:     labels(opts, tag),
@@ -123,32 +120,35 @@ func checkBinary(path string, platform *v1.Platform) error {
 	return nil
 }
 
-func binaryLayer(path string) (v1.Layer, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
+// file is one that goes into an image's root folder.
+type file struct {
+	path string
+	name string
+	mode int64
+}
+
+func filesLayer(as format, files ...file) (v1.Layer, error) {
 	var buf bytes.Buffer
 	archive := tar.NewWriter(&buf)
-	header := &tar.Header{
-		Typeflag: tar.TypeReg,
-		Name:     filepath.Base(path),
-		Mode:     0o755,
-		Size:     int64(len(content)),
-		ModTime:  epoch,
-	}
-	if err := archive.WriteHeader(header); err != nil {
-		return nil, err
-	}
-	if _, err := archive.Write(content); err != nil {
-		return nil, err
+	for _, f := range files {
+		content, err := os.ReadFile(f.path)
+		if err != nil {
+			return nil, err
+		}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(content)), ModTime: epoch}
+		if err := archive.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := archive.Write(content); err != nil {
+			return nil, err
+		}
 	}
 	if err := archive.Close(); err != nil {
 		return nil, err
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
-	}, tarball.WithCompressedCaching)
+	}, tarball.WithCompressedCaching, tarball.WithMediaType(as.layer), tarball.WithCompressionLevel(as.compression))
 }
 
 func command(argument string) []string {
@@ -158,15 +158,20 @@ func command(argument string) []string {
 	return []string{argument}
 }
 
+// labels are what registries and scanners show of an image; the annotations of a manifest are the same.
 func labels(opts Options, tag name.Tag) map[string]string {
 	const project = "https://github.com/imageclean/kubectl-imageclean"
-	return map[string]string{
-		"org.opencontainers.image.title":       filepath.Base(opts.Binary),
+	texts := map[string]string{
+		"org.opencontainers.image.title":       path.Base(tag.RepositoryStr()),
 		"org.opencontainers.image.description": opts.Description,
 		"org.opencontainers.image.version":     tag.TagStr(),
 		"org.opencontainers.image.source":      project,
 		"org.opencontainers.image.licenses":    "Apache-2.0",
 	}
+	if opts.Revision != "" {
+		texts["org.opencontainers.image.revision"] = opts.Revision
+	}
+	return texts
 }
 
 func layerSize(img v1.Image) (int64, error) {

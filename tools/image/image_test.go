@@ -3,6 +3,9 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
@@ -36,20 +40,27 @@ func program(t *testing.T, arch string, flags ...string) string {
 
 func options(t *testing.T, binary string) Options {
 	t.Helper()
+	license := filepath.Join(t.TempDir(), "LICENSE.txt")
+	if err := os.WriteFile(license, []byte("do as you like\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return Options{
-		Binary:      binary,
+		Programs:    []Program{{"linux/amd64", binary}},
 		Name:        reference,
-		Platform:    "linux/amd64",
 		Command:     "hold",
 		User:        "65532",
 		Description: "says hello",
-		Output:      filepath.Join(t.TempDir(), "images", "hello.tar"),
+		License:     license,
+		Revision:    "0123abc",
 	}
 }
 
-func TestWrite_ImageRunsTheBinaryAsTheUser(t *testing.T) {
+func archivePath(t *testing.T) string { return filepath.Join(t.TempDir(), "images", "hello.tar") }
+
+func TestWriteArchive_ImageRunsTheBinaryAsTheUser(t *testing.T) {
 	opts := options(t, program(t, "amd64"))
-	if _, err := Write(opts); err != nil {
+	output := archivePath(t)
+	if _, err := WriteArchive(opts, output); err != nil {
 		t.Fatal(err)
 	}
 	// Reading it by its tag holds that the archive names the image.
@@ -57,7 +68,7 @@ func TestWrite_ImageRunsTheBinaryAsTheUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := tarball.ImageFromPath(opts.Output, &tag)
+	img, err := tarball.ImageFromPath(output, &tag)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,26 +92,39 @@ func TestWrite_ImageRunsTheBinaryAsTheUser(t *testing.T) {
 		t.Errorf("version label is %q", got)
 	}
 
-	files := mutate.Extract(img)
-	defer files.Close()
-	header, err := tar.NewReader(files).Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if header.Name != "imageclean-hello" || header.Mode != 0o755 {
-		t.Errorf("the layer holds %s with mode %o", header.Name, header.Mode)
+	if got, want := contents(t, img), "imageclean-hello 755, LICENSE 644"; got != want {
+		t.Errorf("the image holds %s, want %s", got, want)
 	}
 }
 
-func TestWrite_EqualInputsGiveEqualBytes(t *testing.T) {
+// contents are the files of an image, and their modes.
+func contents(t *testing.T, img v1.Image) string {
+	t.Helper()
+	extracted := mutate.Extract(img)
+	defer extracted.Close()
+	var files []string
+	for archive := tar.NewReader(extracted); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return strings.Join(files, ", ")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, fmt.Sprintf("%s %o", header.Name, header.Mode))
+	}
+}
+
+func TestWriteArchive_EqualInputsGiveEqualBytes(t *testing.T) {
 	binary := program(t, "amd64")
 	var archives [2][]byte
 	for i := range archives {
 		opts := options(t, binary)
-		if _, err := Write(opts); err != nil {
+		output := archivePath(t)
+		if _, err := WriteArchive(opts, output); err != nil {
 			t.Fatal(err)
 		}
-		content, err := os.ReadFile(opts.Output)
+		content, err := os.ReadFile(output)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,28 +135,32 @@ func TestWrite_EqualInputsGiveEqualBytes(t *testing.T) {
 	}
 }
 
-func TestWrite_Refuses(t *testing.T) {
+func TestWriteArchive_Refuses(t *testing.T) {
 	binary := program(t, "arm64")
+	static := program(t, "amd64")
 	dynamic := program(t, "amd64", "-buildmode=pie")
 	tests := map[string]struct {
 		change func(*Options)
 		want   string
 	}{
 		"a binary for another architecture": {func(*Options) {}, "not for linux/amd64"},
-		"a binary that needs a loader":      {func(o *Options) { o.Binary = dynamic }, "CGO_ENABLED=0"},
-		"a platform we build no images for": {func(o *Options) { o.Platform = "linux/386" }, "linux/386"},
+		"a binary that needs a loader":      {func(o *Options) { o.Programs[0].Path = dynamic }, "CGO_ENABLED=0"},
+		"a platform we build no images for": {func(o *Options) { o.Programs[0].Platform = "linux/386" }, "linux/386"},
 		"a name without a tag":              {func(o *Options) { o.Name = "ghcr.io/imageclean/hello" }, "name"},
-		"a file that is no binary":          {func(o *Options) { o.Binary = "image_test.go" }, "image_test.go"},
+		"a missing licence":                 {func(o *Options) { o.Programs[0].Path, o.License = static, "" }, "open"},
+		"programs for two platforms":        {func(o *Options) { o.Programs = append(o.Programs, o.Programs[0]) }, "one platform"},
+		"a file that is no binary":          {func(o *Options) { o.Programs[0].Path = "image_test.go" }, "image_test.go"},
 	}
 	for title, test := range tests {
 		t.Run(title, func(t *testing.T) {
 			opts := options(t, binary)
 			test.change(&opts)
-			_, err := Write(opts)
+			output := archivePath(t)
+			_, err := WriteArchive(opts, output)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want one that says %q", err, test.want)
 			}
-			if _, err := os.Stat(opts.Output); !os.IsNotExist(err) {
+			if _, err := os.Stat(output); !os.IsNotExist(err) {
 				t.Error("an archive was written all the same")
 			}
 		})
