@@ -97,8 +97,8 @@ release-clean:
 digests = $(shell cd $(RELEASE)/images 2>/dev/null && grep -sH . *.digest | sed 's/\.digest:/=/' | paste -sd,)
 $(RELEASE)/images/controller: DIGESTS = $(digests)
 
-# What was linked into a binary, as .goreleaser.yaml has it for the plugin.
-sbom = $(CYCLONEDX) bin -json -noserial -notimestamp -licenses -std -version $(VERSION) \
+# What was linked into a binary, as .goreleaser.yaml has it for the plugin. Licences are looked up in what the build has fetched.
+sbom = GOPROXY=off $(CYCLONEDX) bin -json -noserial -notimestamp -licenses -std -version $(VERSION) \
 	-output $(RELEASE)/sbom/imageclean-$(1)_$(VERSION)_linux_$(2).cdx.json $(RELEASE)/linux/$(2)/imageclean-$(1)
 
 $(RELEASE)/images/%: FORCE
