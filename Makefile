@@ -112,7 +112,8 @@ release-push: ## Copy them to REGISTRY, with Docker's credentials
 	@$(foreach c,$(COMPONENTS),go -C tools/image run . push -layout $(CURDIR)/$(RELEASE)/images/$c -name $(REGISTRY)/imageclean-$c:$(VERSION) &&) true
 
 # What goreleaser and the manifest for krew are made with, after the images.
-GORELEASE = VERSION=$(VERSION) REGISTRY=$(REGISTRY) DIGESTS=$(digests) PATH=$(dir $(CYCLONEDX)):$$PATH $(GORELEASER)
+GORELEASE = VERSION=$(VERSION) REGISTRY=$(REGISTRY) DIGESTS=$(digests) PATH=$(dir $(CYCLONEDX)):$$PATH \
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) COMMIT_DATE=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) $(GORELEASER)
 KREW_MANIFEST = go -C tools/krew-manifest run . -template $(CURDIR)/krew/imageclean.yaml -tag $(VERSION) \
 	-checksums $(CURDIR)/$(RELEASE)/plugin/checksums.txt -output $(CURDIR)/$(RELEASE)/krew/imageclean.yaml
 
