@@ -85,7 +85,7 @@ func TestInstall_IsWhatItsExportAppliesAndChangesOnlyWhatIsAskedFor(t *testing.T
 	if got := told(first); len(got) != 1 || got["created"] != 11 {
 		t.Errorf("the first time: %v, %s", got, first)
 	}
-	again := imageclean(t, "install")
+	again := imageclean(t, "install", "--wait=false")
 	wantCode(t, again, 0)
 	if got := told(again); len(got) != 1 || got["unchanged"] != 11 {
 		t.Errorf("again: %v, %s", got, again)
@@ -121,13 +121,15 @@ func TestInstall_IsWhatItsExportAppliesAndChangesOnlyWhatIsAskedFor(t *testing.T
 	byInstall := objects(t, export.stdout)
 	purge(t)
 	kubectl(t, export.stdout, "apply", "-f", "-")
+	// A container that is told to end before its program has begun does not hear it, and has two minutes then.
+	kubectl(t, "", "rollout", "status", "-n", "kube-system", "deployment/"+controllerName, "--timeout=1m")
 	if diff := cmp.Diff(byInstall, objects(t, export.stdout)); diff != "" || len(byInstall) != 11 {
 		t.Errorf("install and kubectl apply differ: %s", diff)
 	}
 }
 
 func TestUninstall_AsksAndKeepsTheSettings(t *testing.T) {
-	installed(t, "--schedule", "0 3 * * 0", "--wait=false")
+	installed(t, "--schedule", "0 3 * * 0")
 	wantCode(t, imageclean(t, "uninstall", "--dry-run=client"), 0)
 	asked := imageclean(t, "uninstall")
 	wantCode(t, asked, 2)
@@ -154,7 +156,7 @@ func TestUninstall_AsksAndKeepsTheSettings(t *testing.T) {
 		t.Errorf("left are %s", left)
 	}
 	wantCode(t, imageclean(t, "uninstall", "--yes"), 0)
-	wantCode(t, imageclean(t, "enable", "--wait=false"), 0)
+	wantCode(t, imageclean(t, "enable"), 0)
 	if !strings.Contains(settingsText(t), "cron: 0 3 * * 0") {
 		t.Errorf("the settings were not taken up again: %s", settingsText(t))
 	}
