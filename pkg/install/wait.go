@@ -83,10 +83,10 @@ func available(d *appsv1.Deployment) bool {
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= wanted && s.AvailableReplicas >= wanted && s.Replicas == s.UpdatedReplicas
 }
 
-// controllerPods selects the controller's pods.
-var controllerPods = metav1.ListOptions{
-	LabelSelector: labels.Set{api.AppLabel: api.AppName, api.ComponentLabel: api.ComponentController}.String(),
-}
+// ControllerLabels are on the controller's Deployment and pods.
+var ControllerLabels = labels.Set{api.AppLabel: api.AppName, api.ComponentLabel: api.ComponentController}
+
+var controllerPods = metav1.ListOptions{LabelSelector: ControllerLabels.String()}
 
 // explain says how the controller is, in lines of their own. What cannot be learned is left out: it is about another error.
 func (t *Target) explain(ctx context.Context) string {

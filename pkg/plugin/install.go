@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/kubectl/pkg/util/templates"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
@@ -180,9 +179,9 @@ func (o *sessionOptions) target(streams genericiooptions.IOStreams, dryRun insta
 	if err != nil {
 		return nil, err
 	}
-	objects, err := dynamic.NewForConfig(config)
+	objects, err := dynamicClient(config)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+		return nil, err
 	}
 	return &install.Target{Client: client, Dynamic: objects, Namespace: o.namespace, DryRun: dryRun}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/kubectl/pkg/util/templates"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
+	"github.com/imageclean/kubectl-imageclean/pkg/install"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
@@ -226,7 +227,7 @@ func rank(pod *corev1.Pod) int {
 }
 
 func isController(pod *corev1.Pod) bool {
-	return controllerLabels.AsSelector().Matches(labels.Set(pod.Labels))
+	return install.ControllerLabels.AsSelector().Matches(labels.Set(pod.Labels))
 }
 
 // wants says whether the logs of a pod are asked for.

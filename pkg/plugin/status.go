@@ -99,7 +99,6 @@ func (o *statusOptions) Run(ctx context.Context) error {
 
 // dynamicClient is for what the API server does not know in protobuf.
 func dynamicClient(config *rest.Config) (dynamic.Interface, error) {
-	config = dynamic.ConfigFor(config)
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)

@@ -14,16 +14,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
+	"github.com/imageclean/kubectl-imageclean/pkg/install"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
-
-// controllerLabels are on the controller's Deployment and pod.
-var controllerLabels = labels.Set{api.AppLabel: api.AppName, api.ComponentLabel: api.ComponentController}
 
 // look finds out how a controller is, part by part. A part that fails is a problem of the status, and the others go on.
 type look struct {
@@ -97,7 +94,7 @@ func (l *look) find(ctx context.Context) (*appsv1.Deployment, error) {
 	if err == nil {
 		message += fmt.Sprintf(" (the deployment %s there is not imageclean's)", api.ControllerName)
 	}
-	elsewhere, listErr := l.client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: controllerLabels.String()})
+	elsewhere, listErr := l.client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: install.ControllerLabels.String()})
 	switch {
 	case listErr != nil:
 		message += fmt.Sprintf("; whether it is in another could not be found out: %v", listErr)
@@ -129,7 +126,7 @@ func (l *look) controller(ctx context.Context, d *appsv1.Deployment) {
 	if c.Ready {
 		return
 	}
-	pods, err := l.client.CoreV1().Pods(l.namespace).List(ctx, metav1.ListOptions{LabelSelector: controllerLabels.String()})
+	pods, err := l.client.CoreV1().Pods(l.namespace).List(ctx, metav1.ListOptions{LabelSelector: install.ControllerLabels.String()})
 	if err != nil {
 		l.unknown("pod", fmt.Errorf("listing the controller's pods: %w", err))
 		return

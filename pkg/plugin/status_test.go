@@ -21,6 +21,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
+	"github.com/imageclean/kubectl-imageclean/pkg/install"
 	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
@@ -230,7 +231,7 @@ func TestStatus_SaysWhyTheControllerIsNotReady(t *testing.T) {
 	} {
 		objects := []runtime.Object{test.deployment}
 		for _, status := range test.pods {
-			objects = append(objects, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p0", Namespace: "kube-system", Labels: controllerLabels}, Status: status})
+			objects = append(objects, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p0", Namespace: "kube-system", Labels: install.ControllerLabels}, Status: status})
 		}
 		l := looking(t, objects...)
 		if err := l.all(t.Context()); err != nil || l.status.Controller.Ready || l.status.Controller.Message != want {
