@@ -31,10 +31,6 @@ func largeLayers(ctx context.Context, root string) ([]figure, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	cli, err := yardstick.New(filepath.Join(folder, "trivy"), scantest.WriteDB)
-	if err != nil {
-		return nil, err
-	}
 	var figures []figure
 	for _, size := range []int64{500 << 20, 1 << 30} {
 		img, err := corpus.Large(ctx, os.Stderr, size)
@@ -46,20 +42,40 @@ func largeLayers(ctx context.Context, root string) ([]figure, error) {
 		if err != nil {
 			return figures, err
 		}
-		cpu, peak, err := scanner(ctx, root, dir)
+		more, err := largeLayer(ctx, root, size, dir, archive)
+		figures = append(figures, more...)
 		if err != nil {
 			return figures, err
+		}
+	}
+	return figures, nil
+}
+
+// largeLayer compares the two over one layer, in turns.
+func largeLayer(ctx context.Context, root string, size int64, dir, archive string) ([]figure, error) {
+	var ours, theirs []time.Duration
+	var most int64
+	for round := range rounds {
+		cpu, peak, err := scanner(ctx, root, dir)
+		if err != nil {
+			return nil, err
+		}
+		// With a cache of its own each time: the CLI remembers the layers that it has seen.
+		cli, err := yardstick.New(fmt.Sprintf("%s-trivy-%d", dir, round), scantest.WriteDB)
+		if err != nil {
+			return nil, err
 		}
 		_, usage, err := cli.Scan(ctx, yardstick.Archive(archive))
 		if err != nil {
-			return figures, err
+			return nil, err
 		}
-		what := fmt.Sprintf("a layer of %d MiB: ", size>>20)
-		figures = append(figures,
-			figure{what + fmt.Sprintf("CPU of the CLI %s, of the scanner %s: of the CLI's", seconds(usage.CPU), seconds(cpu)), fmt.Sprintf("%.3f", cpu.Seconds()/usage.CPU.Seconds()), "<= 0.125"},
-			figure{what + "peak memory of the scanner", mib(float64(peak) / (1 << 20)), "<= 256 MiB"})
+		ours, theirs, most = append(ours, cpu), append(theirs, usage.CPU), max(most, peak)
 	}
-	return figures, nil
+	what, cpu, cli := fmt.Sprintf("a layer of %d MiB: ", size>>20), median(ours), median(theirs)
+	return []figure{
+		{what + fmt.Sprintf("CPU of the CLI %s, of the scanner %s: of the CLI's", seconds(cli), seconds(cpu)), fmt.Sprintf("%.3f", cpu.Seconds()/cli.Seconds()), "<= 0.125"},
+		{what + "peak memory of the scanner", mib(float64(most) / (1 << 20)), "<= 256 MiB"},
+	}, nil
 }
 
 // unpack writes an image's only layer to a directory, and the image to an archive beside it.

@@ -112,55 +112,63 @@ func (s *scanBench) run(ctx context.Context, cache string, args ...string) (took
 
 // whole times a run from its start to its end, and a second one that knows all layers.
 func (s *scanBench) whole(ctx context.Context, cli time.Duration) ([]figure, error) {
-	var took [2]time.Duration
+	var took [2][]time.Duration
 	var layers [2]int
-	for i := range took {
-		if err := pullAll(ctx, s.cluster, s.refs); err != nil {
-			return nil, err
-		}
-		var err error
-		if took[i], layers[i], err = s.run(ctx, "whole", "--yes"); err != nil {
-			return nil, err
+	for round := range rounds {
+		for i := range took {
+			if err := pullAll(ctx, s.cluster, s.refs); err != nil {
+				return nil, err
+			}
+			wall, read, err := s.run(ctx, fmt.Sprintf("whole-%d", round), "--yes")
+			if err != nil {
+				return nil, err
+			}
+			took[i], layers[i] = append(took[i], wall), max(layers[i], read)
 		}
 	}
+	first, second := median(took[0]), median(took[1])
 	return []figure{
-		{fmt.Sprintf("run --yes, %d x 40 images, start to exit, %d layers read", len(s.cluster.Nodes()), layers[0]), seconds(took[0]), ""},
-		{"  times faster than the CLI (Eraser: once on each node)", fmt.Sprintf("%.1f", cli.Seconds()/took[0].Seconds()), ">= 15"},
+		{fmt.Sprintf("run --yes, %d x 40 images, start to exit, %d layers read", len(s.cluster.Nodes()), layers[0]), seconds(first), ""},
+		{"  times faster than the CLI (Eraser: once on each node)", fmt.Sprintf("%.1f", cli.Seconds()/first.Seconds()), ">= 15"},
 		{"  second run, layers read", strconv.Itoa(layers[1]), "0"},
-		{"  second run, start to exit", seconds(took[1]), ""},
+		{"  second run, start to exit", seconds(second), ""},
 	}, nil
 }
 
-// spread reads the same layers with one node, two, and so on: what all nodes' processors spend on it stays the same, and time does not
-// grow. What a run spends on analysis is what it spends more than one that reads no layer.
+// spread reads the same layers with one node, two, and so on: what all nodes' processors spend on it stays the same, and it takes no
+// longer. What a run spends on analysis is what it spends more than one that reads no layer: that one, too, starts a pod on each node, for
+// which the nodes of a real cluster have processors of their own. The numbers of nodes take turns, so that a busy moment meets all.
 func (s *scanBench) spread(ctx context.Context) ([]figure, error) {
 	if err := pullAll(ctx, s.cluster, s.refs); err != nil {
 		return nil, err
 	}
-	var figures []figure
-	var alone time.Duration
+	var counts []int
 	for n := 1; n <= len(s.cluster.Nodes()); n *= 2 {
-		var analysis, took []time.Duration
-		for round := range rounds {
+		counts = append(counts, n)
+	}
+	cpu, wall, whole := map[int][]time.Duration{}, map[int][]time.Duration{}, map[int][]time.Duration{}
+	for round := range rounds {
+		for _, n := range counts {
 			cache := fmt.Sprintf("spread-%d-%d", n, round)
-			reading, wall, err := s.spend(ctx, cache, n)
+			reading, took, err := s.spend(ctx, cache, n)
 			if err != nil {
-				return figures, err
+				return nil, err
 			}
-			knowing, _, err := s.spend(ctx, cache, n)
+			knowing, tookKnowing, err := s.spend(ctx, cache, n)
 			if err != nil {
-				return figures, err
+				return nil, err
 			}
-			analysis, took = append(analysis, reading-knowing), append(took, wall)
+			cpu[n], wall[n], whole[n] = append(cpu[n], reading-knowing), append(wall[n], took-tookKnowing), append(whole[n], took)
 		}
-		spent := median(analysis)
-		if n == 1 {
-			alone = spent
-		}
-		figures = append(figures, figure{
-			fmt.Sprintf("scan of 40 images on %d nodes: %s, CPU of the analysis %s, of one node's", n, seconds(median(took)), seconds(spent)),
-			fmt.Sprintf("%.2f", spent.Seconds()/alone.Seconds()), "<= 1.20",
-		})
+	}
+	var figures []figure
+	for _, n := range counts {
+		spent, took := median(cpu[n]), median(wall[n])
+		figures = append(figures,
+			figure{fmt.Sprintf("scan of 40 images on %d nodes, %s: CPU of the analysis %s, of one node's", n, seconds(median(whole[n])), seconds(spent)),
+				fmt.Sprintf("%.2f", spent.Seconds()/median(cpu[1]).Seconds()), "<= 1.20"},
+			figure{fmt.Sprintf("  the analysis makes the run longer by %s, of one node's", seconds(took)),
+				fmt.Sprintf("%.2f", took.Seconds()/median(wall[1]).Seconds()), "<= 1.00"})
 	}
 	return figures, nil
 }
