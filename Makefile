@@ -178,9 +178,10 @@ lint: $(GOLANGCI_LINT) ## golangci-lint and gofmt, in every module with code of 
 		echo "lint $$m"; (cd $$m && $(GOLANGCI_LINT) run --allow-parallel-runners ./...) || failed=1; done; test -z "$$failed"
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Make anew what is made from pkg/api: its copying, and the definitions of its resources
+generate: $(CONTROLLER_GEN) ## Make anew what is made from pkg/api, its copying and the definitions of its resources, and the pages of docs/commands
 	$(CONTROLLER_GEN) object paths=./pkg/api
 	$(CONTROLLER_GEN) crd paths=./pkg/api output:crd:stdout >pkg/manifests/crds.yaml
+	go test ./test/docs -run TestCommandPages_AreThoseOfTheCommands -update
 
 .PHONY: vulncheck
 vulncheck: $(GOVULNCHECK) ## No vulnerability is known of what the product calls. Fetches the database of Go's vulnerabilities
@@ -191,6 +192,7 @@ verify: $(CONTROLLER_GEN) $(GORELEASER) $(ACTIONLINT) ## What is generated is as
 	@$(CONTROLLER_GEN) crd paths=./pkg/api output:crd:stdout | diff -u pkg/manifests/crds.yaml - >&2 && \
 		$(CONTROLLER_GEN) object paths=./pkg/api output:object:stdout | diff -u pkg/api/zz_generated.deepcopy.go - >&2 || \
 		{ echo "pkg/api has changed: run make generate"; exit 1; }
+	@go test ./test/docs -run TestCommandPages
 	@$(ACTIONLINT) && $(GORELEASER) check --quiet
 	@failed=; for m in $(ALL_MODULES); do \
 		echo "verify $$m"; go -C $$m mod tidy -diff || failed=1; done; test -z "$$failed"
