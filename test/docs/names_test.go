@@ -1,0 +1,115 @@
+package docs_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// TestNames_AreOfWhatIsThere looks at what stands between backticks: files of ours, and flags.
+func TestNames_AreOfWhatIsThere(t *testing.T) {
+	flags := allFlags()
+	checkAll(t, func(d document) []string { return unknownNames(d, flags) })
+}
+
+// ourPath is what reads as the name of a file or folder of this repository.
+var ourPath = regexp.MustCompile(`^(?:(?:cmd|docs|krew|pkg|test|tools|\.github)(?:/[\w.*-]+)*/?|Makefile|[A-Z]+\.md|\.[a-z]+\.yaml)$`)
+
+// foreign are files of others that have names like ours, and flags of our other programs.
+var foreign = []string{"pkg/fanal/applier", "--run"}
+
+var flagName = regexp.MustCompile(`^--([a-z][a-z-]*)`)
+
+func unknownNames(d document, flags []string) []string {
+	var problems []string
+	for _, span := range d.spans {
+		if ourPath.MatchString(span.text) && !slices.Contains(foreign, span.text) {
+			// A decision goes by its number.
+			if there, _ := filepath.Glob(filepath.Join(root, span.text) + "*"); len(there) == 0 {
+				problems = append(problems, span.problem("there is no %s", span.text))
+			}
+		}
+		if flag := flagName.FindStringSubmatch(span.text); flag != nil && !slices.Contains(flags, flag[1]) && !slices.Contains(foreign, flag[0]) {
+			problems = append(problems, span.problem("no command has the flag --%s", flag[1]))
+		}
+	}
+	return problems
+}
+
+// allFlags are the flags of all commands.
+func allFlags() []string {
+	var names []string
+	each(tree(), func(cmd *cobra.Command) {
+		cmd.InitDefaultHelpFlag()
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	})
+	return names
+}
+
+func TestUnknownNames_AreFound(t *testing.T) {
+	flags := allFlags()
+	for text, want := range map[string]string{
+		"`pkg/plan`, `docs/adr/0002`, `Makefile`, `test/e2e/documents_test.go`": "",
+		"`--no-scan=false`, `--context`, `--db-path DIR`":                       "",
+		"`pkg/plans`":         "there is no pkg/plans",
+		"`docs/security.mdx`": "there is no docs/security.mdx",
+		"`SECURITIES.md`":     "there is no SECURITIES.md",
+		"`--scan-all`":        "no command has the flag --scan-all",
+		"`--dry-runs=client`": "no command has the flag --dry-runs",
+	} {
+		got := strings.Join(unknownNames(parse("docs/page.md", []byte(text)), flags), "\n")
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("of %s it says %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestMakeTargets_AreThere looks for each target that is named in the Makefile.
+func TestMakeTargets_AreThere(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var targets []string
+	for _, rule := range regexp.MustCompile(`(?m)^([a-z0-9-]+):( |$)`).FindAllSubmatch(makefile, -1) {
+		targets = append(targets, string(rule[1]))
+	}
+	checkAll(t, func(d document) []string { return unknownTargets(d, targets) })
+}
+
+func unknownTargets(d document, targets []string) []string {
+	var problems []string
+	lines, _ := d.commandLines()
+	for _, line := range lines {
+		if line.words[0] != "make" {
+			continue
+		}
+		for _, word := range line.words[1:] {
+			if !strings.Contains(word, "=") && !slices.Contains(targets, word) {
+				problems = append(problems, line.problem("the Makefile has no target %s", word))
+			}
+		}
+	}
+	return problems
+}
+
+func TestUnknownTargets_AreFound(t *testing.T) {
+	for text, want := range map[string]string{
+		"`make unit FUZZTIME=1m`, and make sure":   "",
+		"```sh\nA=1 make unit e2e # or so\n```":    "",
+		"`make units`":                             "no target units",
+		"```sh\ncd .. && make unit integrate\n```": "no target integrate",
+		"```\nmake it # what it does\n```":         "no target it",
+	} {
+		got := strings.Join(unknownTargets(parse("docs/page.md", []byte(text)), []string{"unit", "e2e"}), "\n")
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("of %q it says %q, want %q", text, got, want)
+		}
+	}
+}
