@@ -141,7 +141,7 @@ HEAVY = /pkg/scan/trivy
 unit: ## Tests that need no cluster
 	$(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) $$(go -C $(m) list ./... | grep -v $(HEAVY)) &&) true
 	CGO_ENABLED=0 go test -trimpath -short $$(go list ./... | grep $(HEAVY))
-	go -C test/e2e test $(RACE) ./screenshot
+	go -C test/e2e test $(RACE) ./screenshot ./pages
 
 .PHONY: verdicts
 verdicts: $(TRIVY) ## Verdicts beside those of the trivy CLI, over a corpus of images

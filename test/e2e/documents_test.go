@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
+	"github.com/imageclean/kubectl-imageclean/test/e2e/pages"
 )
 
 // printed are the command blocks of Image Cleaner's two documents that are not az, as they are printed there but for two misprints: the
@@ -40,13 +41,13 @@ func TestDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?ms)^```(?:sh|yaml)\n(.*?)^```$").FindAllStringSubmatch(string(page), -1)
+	blocks := pages.Blocks(string(page), "sh", "yaml")
 	if len(blocks) != len(printed) {
 		t.Fatalf("docs/aks.md has %d blocks, and the documents %d", len(blocks), len(printed))
 	}
 	for i, block := range blocks {
-		if block[1] != printed[i] {
-			t.Errorf("docs/aks.md has\n%s\nand the documents\n%s", block[1], printed[i])
+		if block != printed[i] {
+			t.Errorf("docs/aks.md has\n%s\nand the documents\n%s", block, printed[i])
 		}
 	}
 	commands := instead(t, string(page))

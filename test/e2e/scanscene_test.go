@@ -9,21 +9,27 @@ import (
 	"github.com/imageclean/kubectl-imageclean/test/cluster/images"
 )
 
-// scanBed gives the test a vulnerability database in the cluster's registry and a cache of its own. It returns the flags of a scan
-// of the images of the hard cases, however young they are.
+// scanBed gives the test a vulnerability database. It returns the flags of a scan of the images of the hard cases, however young they
+// are.
 func scanBed(t *testing.T) []string {
 	t.Helper()
 	cleanHard(t)
+	return []string{"--db-repository", database(t), "--older-than=0s", "--image", hard + "*"}
+}
+
+// database puts a vulnerability database of the test's own into the cluster's registry, and gives the test a cache of its own.
+func database(t *testing.T) (repository string) {
+	t.Helper()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	folder := t.TempDir()
 	if err := scantest.WriteDB(folder); err != nil {
 		t.Fatal(err)
 	}
-	repository := bed.Registry() + "/" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/trivy-db:2"
+	repository = bed.Registry() + "/" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/trivy-db:2"
 	if err := scantest.PushDB(t.Context(), repository, folder); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"--db-repository", repository, "--older-than=0s", "--image", hard + "*"}
+	return repository
 }
 
 // text makes files of texts: a path and its text, and so on.
