@@ -113,3 +113,23 @@ func TestUnknownTargets_AreFound(t *testing.T) {
 		}
 	}
 }
+
+// TestMetrics_AreDocumented holds docs/controller.md to what the controller tells of itself.
+func TestMetrics_AreDocumented(t *testing.T) {
+	names := func(path, pattern string) []string {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
+			found = append(found, string(m[1]))
+		}
+		slices.Sort(found)
+		return found
+	}
+	there := names("pkg/controller/metrics.go", `Name: "(imageclean_[a-z_]+)"`)
+	if written := names("docs/controller.md", "(?m)^\\| `(imageclean_[a-z_]+)` \\|"); len(there) == 0 || !slices.Equal(written, there) {
+		t.Errorf("docs/controller.md has the metrics %v, and there are %v", written, there)
+	}
+}
