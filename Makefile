@@ -21,8 +21,8 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags '-s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Registry=$(REGISTRY) -X $(MODULE)/pkg/version.Digests=$(DIGESTS)'
 
 # Modules with code of ours, and modules that only pin what we build (docs/adr/0002).
-LINT_MODULES := . tools/image tools/krew-manifest test/cluster test/e2e
-UNIT_MODULES := . tools/image tools/krew-manifest test/cluster
+LINT_MODULES := . tools/image tools/krew-manifest tools/licences test/cluster test/e2e
+UNIT_MODULES := . tools/image tools/krew-manifest tools/licences test/cluster
 ALL_MODULES  := $(patsubst %/,%,$(dir $(wildcard go.mod tools/*/go.mod test/*/go.mod test/*/*/go.mod)))
 
 # The race detector needs a C compiler and its headers, which a bare machine lacks.
@@ -101,11 +101,16 @@ $(RELEASE)/images/controller: DIGESTS = $(digests)
 sbom = GOPROXY=off $(CYCLONEDX) bin -json -noserial -notimestamp -licenses -std -version $(VERSION) \
 	-output $(RELEASE)/sbom/imageclean-$(1)_$(VERSION)_linux_$(2).cdx.json $(RELEASE)/linux/$(2)/imageclean-$(1)
 
+# The licences of what others have in a program, on its platforms.
+licences = $(RELEASE)/licences/$(1)/THIRD_PARTY_LICENSES.txt
+write_licences = go -C tools/licences run . -module $(CURDIR) -output $(CURDIR)/$(call licences,$(1)) ./cmd/$(1) $(2)
+
 $(RELEASE)/images/%: FORCE
 	$(foreach a,$(ARCHES),GOOS=linux GOARCH=$a $(GO_BUILD) -o $(RELEASE)/linux/$a/imageclean-$* ./cmd/imageclean-$* &&) true
 	@mkdir -p $(RELEASE)/sbom && $(foreach a,$(ARCHES),$(call sbom,$*,$a) &&) true
-	@go -C tools/image run . layout $(call image_flags,$*) -revision $(REVISION) -output $(CURDIR)/$@ -digest-file $(CURDIR)/$@.digest \
-		$(foreach a,$(ARCHES),linux/$a=$(CURDIR)/$(RELEASE)/linux/$a/imageclean-$*)
+	@$(call write_licences,imageclean-$*,$(ARCHES:%=linux/%))
+	@go -C tools/image run . layout $(call image_flags,$*) -others $(CURDIR)/$(call licences,imageclean-$*) -revision $(REVISION) \
+		-output $(CURDIR)/$@ -digest-file $(CURDIR)/$@.digest $(foreach a,$(ARCHES),linux/$a=$(CURDIR)/$(RELEASE)/linux/$a/imageclean-$*)
 
 .PHONY: release-push
 release-push: ## Copy them to REGISTRY, with Docker's credentials
@@ -114,17 +119,20 @@ release-push: ## Copy them to REGISTRY, with Docker's credentials
 # What goreleaser and the manifest for krew are made with, after the images.
 GORELEASE = VERSION=$(VERSION) REGISTRY=$(REGISTRY) DIGESTS=$(digests) PATH=$(dir $(CYCLONEDX)):$$PATH \
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) COMMIT_DATE=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) $(GORELEASER)
+PLUGIN_LICENCES = $(call write_licences,kubectl-imageclean,$(foreach s,linux darwin windows,$(ARCHES:%=$s/%)))
 KREW_MANIFEST = go -C tools/krew-manifest run . -template $(CURDIR)/krew/imageclean.yaml -tag $(VERSION) \
 	-checksums $(CURDIR)/$(RELEASE)/plugin/checksums.txt -output $(CURDIR)/$(RELEASE)/krew/imageclean.yaml
 
 .PHONY: release-snapshot
 release-snapshot: $(GORELEASER) release-images ## All that a release has, in dist/release, of the sources as they are; nothing leaves the machine
+	@$(PLUGIN_LICENCES)
 	$(GORELEASE) release --snapshot --clean --skip=sign
 	$(KREW_MANIFEST)
 	@cd $(RELEASE) && sha256sum images/*/index.json && du -h plugin/*.tar.gz plugin/*.zip sbom/* krew/*
 
 .PHONY: release-publish
 release-publish: $(GORELEASER) $(CYCLONEDX) ## What the workflow runs: the plugin of a tag, as the draft of a release on GitHub
+	@$(PLUGIN_LICENCES)
 	$(GORELEASE) release --clean
 	$(KREW_MANIFEST)
 

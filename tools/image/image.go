@@ -40,6 +40,7 @@ type Options struct {
 	User        string // the user that it runs as unless something else is asked for
 	Description string
 	License     string // the file that becomes /LICENSE
+	Others      string // the file with the licences of others, if any, that becomes /THIRD_PARTY_LICENSES.txt
 	Revision    string // the commit that it is built from, if that is known
 }
 
@@ -70,7 +71,11 @@ func build(opts Options, program Program, tag name.Tag, as format) (v1.Image, er
 	if err := checkBinary(program.Path, platform); err != nil {
 		return nil, err
 	}
-	layer, err := filesLayer(as, file{program.Path, filepath.Base(program.Path), 0o755}, file{opts.License, "LICENSE", 0o644})
+	files := []file{{program.Path, filepath.Base(program.Path), 0o755}, {opts.License, "LICENSE", 0o644}}
+	if opts.Others != "" {
+		files = append(files, file{opts.Others, "THIRD_PARTY_LICENSES.txt", 0o644})
+	}
+	layer, err := filesLayer(as, files...)
 	if err != nil {
 		return nil, err
 	}

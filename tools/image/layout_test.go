@@ -23,6 +23,7 @@ func multi(t *testing.T) Options {
 	t.Helper()
 	opts := options(t, program(t, "amd64"))
 	opts.Programs = append(opts.Programs, Program{"linux/arm64", program(t, "arm64")})
+	opts.Others = opts.License
 	return opts
 }
 
@@ -82,7 +83,7 @@ func TestPush_RegistryHasEachPlatformsImageUnderTheLayoutsDigest(t *testing.T) {
 		if config.Architecture != arch || !maps.Equal(config.Config.Labels, wantTexts) {
 			t.Errorf("%s: the image is for %s and has the labels %v", arch, config.Architecture, config.Config.Labels)
 		}
-		if got, want := contents(t, img), "imageclean-hello 755, LICENSE 644"; got != want {
+		if got, want := contents(t, img), "imageclean-hello 755, LICENSE 644, THIRD_PARTY_LICENSES.txt 644"; got != want {
 			t.Errorf("%s: the image holds %s, want %s", arch, got, want)
 		}
 		manifest, err := img.Manifest()

@@ -89,6 +89,7 @@ func imageFlags(verb string, stderr io.Writer) (*Options, *flag.FlagSet) {
 	flags.StringVar(&opts.User, "user", "0", "the `user` that the binary runs as")
 	flags.StringVar(&opts.Description, "description", "", "what the image is, in one `line`")
 	flags.StringVar(&opts.License, "license", "", "the `file` that becomes /LICENSE")
+	flags.StringVar(&opts.Others, "others", "", "the `file` with the licences of others that becomes /THIRD_PARTY_LICENSES.txt; none without it")
 	flags.StringVar(&opts.Revision, "revision", "", "the `commit` that the binary is built from")
 	return opts, flags
 }

@@ -1,0 +1,3 @@
+module github.com/imageclean/kubectl-imageclean/tools/licences
+
+go 1.26.0
