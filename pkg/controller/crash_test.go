@@ -2,12 +2,16 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
@@ -197,6 +201,32 @@ func TestState_ThatCannotBeReadIsBegunAnew(t *testing.T) {
 	w.pass(r, week+time.Minute)
 	w.wantBegan(api.Scheduled, week)
 	w.wantBegan(api.Listed)
+}
+
+func TestState_GoesWithTheDeployment(t *testing.T) {
+	w := newWorld(t, "node1")
+	r := w.controller()
+	w.look(r)
+	var d appsv1.Deployment
+	if err := w.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: api.ControllerName}, &d); err != nil {
+		t.Fatal(err)
+	}
+	l, err := r.store.load(t.Context())
+	if err != nil || len(l.object.OwnerReferences) != 1 || l.object.OwnerReferences[0].UID != d.UID || d.UID == "" {
+		t.Errorf("it is owned by %+v, %v", l.object.OwnerReferences, err)
+	}
+
+	// While the controller is uninstalled, no state is begun that would stay.
+	if err := errors.Join(w.client.Delete(t.Context(), &d), w.client.Delete(t.Context(), l.object)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Reconcile(t.Context(), reconcile.Request{}); err == nil {
+		t.Error("it goes on without a Deployment")
+	}
+	var state corev1.ConfigMap
+	if err := w.client.Get(t.Context(), client.ObjectKeyFromObject(l.object), &state); !apierrors.IsNotFound(err) {
+		t.Errorf("the state is there again: %v", err)
+	}
 }
 
 func TestImageJob_ThatSomebodyAnnotatesStaysOurs(t *testing.T) {

@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"maps"
 	"reflect"
 	"strings"
 
@@ -132,6 +131,8 @@ func brief(text string) string {
 // keepSystemExclusion puts the ConfigMap back that shows the system list. It only shows it: what it says is built in.
 func (r *reconciler) keepSystemExclusion(ctx context.Context) error {
 	want, have := manifests.SystemExclusion(r.namespace), &corev1.ConfigMap{}
+	// Who installs says who manages it, and of which version it is: Helm would not apply over the controller's word.
+	want.Labels = map[string]string{api.AppLabel: api.AppName}
 	err := r.client.Get(ctx, client.ObjectKeyFromObject(want), have)
 	switch {
 	case err == nil && isAsWanted(have, want):
@@ -152,8 +153,6 @@ func (r *reconciler) keepSystemExclusion(ctx context.Context) error {
 }
 
 func isAsWanted(have, want *corev1.ConfigMap) bool {
-	labelled := maps.Clone(have.Labels)
-	maps.Copy(labelled, want.Labels)
 	return apiequality.Semantic.DeepEqual(have.Data, want.Data) && len(have.BinaryData) == 0 && have.Immutable != nil && *have.Immutable &&
-		maps.Equal(labelled, have.Labels) && have.Labels[kube.ExclusionLabel] == ""
+		have.Labels[api.AppLabel] == want.Labels[api.AppLabel] && have.Labels[kube.ExclusionLabel] == ""
 }

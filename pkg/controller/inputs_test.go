@@ -180,9 +180,14 @@ func TestSystemExclusion_IsPutBack(t *testing.T) {
 	}
 	get()
 	uid := have.UID
+	have.Labels = want.Labels
+	have.Labels[api.ManagedByLabel] = "Helm"
+	if err := w.client.Update(t.Context(), have); err != nil {
+		t.Fatal(err)
+	}
 	w.look(r)
 	if get(); have.UID != uid {
-		t.Error("it is replaced though nothing has changed")
+		t.Error("it is replaced though all that has changed is who manages it")
 	}
 	have.Data = map[string]string{api.SystemExclusionKey: `{"excluded":[]}`}
 	if err := w.client.Update(t.Context(), have); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,7 +36,8 @@ func (s *store) load(ctx context.Context) (*ledger, error) {
 	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: api.StateName}, l.object)
 	if apierrors.IsNotFound(err) {
 		l.object = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: api.StateName, Labels: ownLabels()}}
-		return l, nil
+		l.object.OwnerReferences, err = s.owners(ctx)
+		return l, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the state: %w", err)
@@ -46,6 +48,16 @@ func (s *store) load(ctx context.Context) (*ledger, error) {
 		l.State = api.State{InstalledAt: l.object.CreationTimestamp}
 	}
 	return l, nil
+}
+
+// owners are who the State goes with: the controller's Deployment, by whomever it is deleted. A later installation then knows of nothing that
+// was due before it. Without a Deployment there is no State to begin: the controller is being uninstalled.
+func (s *store) owners(ctx context.Context) ([]metav1.OwnerReference, error) {
+	var d appsv1.Deployment
+	if err := s.client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: api.ControllerName}, &d); err != nil {
+		return nil, fmt.Errorf("looking for the controller's Deployment: %w", err)
+	}
+	return []metav1.OwnerReference{{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "Deployment", Name: d.Name, UID: d.UID}}, nil
 }
 
 // save writes the State, unless it is as it was. It fails with a conflict when somebody else has written it since it was read.

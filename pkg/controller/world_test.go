@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -81,6 +82,11 @@ func newWorld(t *testing.T, nodes ...string) *world {
 	w.client = ctrlfake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&api.ImageList{}, &api.ImageJob{}).Build()
 	for _, name := range nodes {
 		w.join(name)
+	}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: api.ControllerName}}
+	w.identify(d)
+	if err := w.client.Create(t.Context(), d); err != nil {
+		t.Fatal(err)
 	}
 	w.set(func(s *api.Settings) { s.Policy.Scan = false })
 	return w
