@@ -79,8 +79,15 @@ func (c *Controllers) Conflict(namespace, ours string) error {
 			" 'helm uninstall -n %[1]s eraser', or with 'kubectl delete deployment -n %[1]s %[2]s'; on AKS with 'az aks update --disable-image-cleaner'",
 			d.Namespace, d.Name)
 	}
+	if err := c.OfHelm(namespace); err != nil {
+		return err
+	}
 	for i := range c.Ours {
 		d := &c.Ours[i]
+		if release := release(d); release != "" {
+			return fmt.Errorf("a controller of imageclean is in namespace %[1]q already, of the Helm release %[2]s, and one is enough:"+
+				" uninstall it first with 'helm uninstall -n %[1]s %[2]s'", d.Namespace, release)
+		}
 		if d.Namespace != namespace {
 			return fmt.Errorf("a controller of imageclean is in namespace %[1]q already, and one is enough: give -n %[1]s to configure that,"+
 				" or uninstall it first with 'kubectl imageclean uninstall -n %[1]s'", d.Namespace)
@@ -91,6 +98,27 @@ func (c *Controllers) Conflict(namespace, ours string) error {
 		}
 	}
 	return nil
+}
+
+// OfHelm says that Helm has installed the controller in a namespace, and so has to change or to uninstall it: it would undo, or refuse to go
+// on at, what others do.
+func (c *Controllers) OfHelm(namespace string) error {
+	for i := range c.Ours {
+		d := &c.Ours[i]
+		if release := release(d); release != "" && d.Namespace == namespace {
+			return fmt.Errorf("the controller in namespace %[1]q is of the Helm release %[2]s: configure it with 'helm upgrade -n %[1]s %[2]s', or uninstall it"+
+				" with 'helm uninstall -n %[1]s %[2]s'", namespace, release)
+		}
+	}
+	return nil
+}
+
+// release is the Helm release that a Deployment is of, empty where it is of none. Helm itself goes by the label and the annotation.
+func release(d *appsv1.Deployment) string {
+	if d.Labels[api.ManagedByLabel] != "Helm" {
+		return ""
+	}
+	return d.Annotations["meta.helm.sh/release-name"]
 }
 
 // described is what git describe adds to a version: how many commits are on top of it, and whether something is not committed.

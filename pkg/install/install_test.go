@@ -31,6 +31,13 @@ func ours(namespace, version string) *appsv1.Deployment {
 		map[string]string{api.AppLabel: api.AppName, api.VersionLabel: version})
 }
 
+func ofHelm(namespace string) *appsv1.Deployment {
+	d := ours(namespace, "v0.2.0")
+	d.Labels[api.ManagedByLabel] = "Helm"
+	d.Annotations = map[string]string{"meta.helm.sh/release-name": "cleaner"}
+	return d
+}
+
 func TestControllers_ConflictNamesWhatIsInTheWay(t *testing.T) {
 	for name, test := range map[string]struct {
 		there *appsv1.Deployment
@@ -48,6 +55,8 @@ func TestControllers_ConflictNamesWhatIsInTheWay(t *testing.T) {
 		"ours, newer":         {ours("kube-system", "v0.10.0"), []string{"is of version v0.10.0, newer than this plugin, which is of version v0.2.0"}},
 		"ours, no version":    {ours("kube-system", "dev"), nil},
 		"ours, elsewhere":     {ours("tools", "v0.2.0"), []string{`in namespace "tools" already`, "uninstall -n tools"}},
+		"ours, of Helm":       {ofHelm("kube-system"), []string{`in namespace "kube-system" is of the Helm release cleaner`, "'helm upgrade -n kube-system cleaner'"}},
+		"of Helm, elsewhere":  {ofHelm("tools"), []string{`in namespace "tools" already`, "'helm uninstall -n tools cleaner'"}},
 		"other of this label": {deployment("shop", "web", "shop/web:1", map[string]string{api.AppLabel: api.AppName}), nil},
 	} {
 		target := &Target{Client: fake.NewClientset(test.there), Namespace: "kube-system"}

@@ -114,6 +114,9 @@ func (o *uninstallOptions) uninstall(ctx context.Context) (begun bool, err error
 	if err != nil {
 		return false, err
 	}
+	if err := controllers.OfHelm(o.namespace); err != nil {
+		return false, err
+	}
 	parts, err := target.Parts(ctx, controllers, o.purge)
 	if err != nil {
 		return false, err
