@@ -35,7 +35,9 @@ func settingsMap(namespace string, settings api.Settings) (*corev1.ConfigMap, er
 	if err != nil {
 		return nil, fmt.Errorf("writing the settings: %w", err)
 	}
-	return configMap(namespace, api.SettingsName, api.SettingsKey, string(text)), nil
+	m := configMap(namespace, api.SettingsName, api.SettingsKey, string(text))
+	m.Annotations = map[string]string{keepAnnotation: keep}
+	return m, nil
 }
 
 func configMap(namespace, name, key, value string) *corev1.ConfigMap {

@@ -30,6 +30,9 @@ func definitions() ([]any, error) {
 			return nil, fmt.Errorf("%s: %w", definition.GetName(), err)
 		}
 		definition.SetLabels(labels())
+		if err := unstructured.SetNestedField(definition.Object, keep, "metadata", "annotations", keepAnnotation); err != nil {
+			return nil, fmt.Errorf("%s: %w", definition.GetName(), err)
+		}
 		all = append(all, definition.Object)
 	}
 	return all, nil

@@ -5,22 +5,18 @@ package manifests
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	_ "embed" // for the templates
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"text/template"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
-	"github.com/imageclean/kubectl-imageclean/pkg/version"
 )
 
 // NetworkPolicyName is the NetworkPolicy of the node pods.
@@ -40,7 +36,8 @@ var roles string
 //go:embed controller.yaml
 var controller string
 
-var templates = template.Must(template.Must(template.New("roles").Funcs(template.FuncMap{"json": toJSON}).Parse(roles)).New("controller").Parse(controller))
+// They are Helm's as well (Chart), and so use only what Helm's templates have, too.
+var templates = template.Must(template.Must(template.New("roles").Funcs(template.FuncMap{"toJson": toJSON}).Parse(roles)).New("controller").Parse(controller))
 
 // toJSON writes a value in one line of YAML that no value can break out of.
 func toJSON(value any) (string, error) {
@@ -103,36 +100,4 @@ func YAML(o Options) ([]byte, error) {
 		return nil, fmt.Errorf("writing the controller's manifests: %w", err)
 	}
 	return text.Bytes(), nil
-}
-
-// values are what the templates take.
-type values struct {
-	Options
-	Name, Image, SystemNamespace, StateName, SystemExclusionName, LeaseName, NetworkPolicyName, TypeLabel string
-
-	Labels, AppLabels, DeploymentLabels, Selector, PodLabels, NodeSelector map[string]string
-}
-
-func (o Options) values() values {
-	// It is Eraser's selector and ours, and can never be changed in a cluster.
-	selector := map[string]string{"control-plane": "controller-manager", api.AppLabel: api.AppName, api.ComponentLabel: api.ComponentController}
-	// Not managed by the plugin, which would clean the pod up as one of an interrupted run.
-	pod := maps.Clone(selector)
-	pod[api.VersionLabel] = version.Version
-	deployment := labels()
-	deployment[api.ComponentLabel] = api.ComponentController
-	nodes := map[string]string{"kubernetes.io/os": "linux"}
-	maps.Copy(nodes, o.Settings.Controller.NodeSelector)
-	return values{
-		Options: o, Name: api.ControllerName, Image: version.Image(cmp.Or(o.Settings.Controller.Registry, version.Registry), "controller"),
-		SystemNamespace: metav1.NamespaceSystem, StateName: api.StateName, SystemExclusionName: api.SystemExclusionName, LeaseName: api.LeaseName,
-		NetworkPolicyName: NetworkPolicyName, TypeLabel: api.TypeLabel,
-		Labels: labels(), AppLabels: map[string]string{api.AppLabel: api.AppName}, DeploymentLabels: deployment,
-		Selector: selector, PodLabels: pod, NodeSelector: nodes,
-	}
-}
-
-// labels are on every object of an installation.
-func labels() map[string]string {
-	return map[string]string{api.AppLabel: api.AppName, api.ManagedByLabel: api.ManagedByPlugin, api.VersionLabel: version.Version}
 }
