@@ -17,8 +17,9 @@ endif
 VERSION := $(or $(VERSION),dev)
 
 # The bytes of a binary depend on its sources and its version alone: no paths, no state of the checkout.
-GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+GO_FLAGS = -trimpath -buildvcs=false \
 	-ldflags '-s -w -X $(MODULE)/pkg/version.Version=$(VERSION) -X $(MODULE)/pkg/version.Registry=$(REGISTRY) -X $(MODULE)/pkg/version.Digests=$(DIGESTS)'
+GO_BUILD = CGO_ENABLED=0 go build $(GO_FLAGS)
 
 # Modules with code of ours, and modules that only pin what we build (docs/adr/0002).
 LINT_MODULES := . tools/image tools/krew-manifest tools/licences test/cluster test/e2e
@@ -45,8 +46,9 @@ CYCLONEDX     := $(call tool_path,cyclonedx-gomod)
 KREW          := $(call tool_path,krew)
 ACTIONLINT    := $(call tool_path,actionlint)
 GOVULNCHECK   := $(call tool_path,govulncheck)
+HELM          := $(call tool_path,helm)
 
-$(GOLANGCI_LINT) $(TRIVY) $(CONTROLLER_GEN) $(GORELEASER) $(CYCLONEDX) $(KREW) $(ACTIONLINT) $(GOVULNCHECK):
+$(GOLANGCI_LINT) $(TRIVY) $(CONTROLLER_GEN) $(GORELEASER) $(CYCLONEDX) $(KREW) $(ACTIONLINT) $(GOVULNCHECK) $(HELM):
 	@echo "building $(@F), which takes minutes the first time"
 	@mkdir -p $(@D).new && CGO_ENABLED=0 go -C tools/$(@F) build -trimpath -ldflags '-s -w' -o $(@D).new/ tool && mv -T $(@D).new $(@D)
 
@@ -77,6 +79,13 @@ image_flags = -name $(REGISTRY)/imageclean-$(1):$(VERSION) $(run_$(1)) -descript
 dist/images/%.tar: FORCE
 	GOOS=linux GOARCH=$(notdir $(PLATFORM)) $(GO_BUILD) -o dist/$(PLATFORM)/imageclean-$* ./cmd/imageclean-$*
 	@go -C tools/image run . archive $(call image_flags,$*) -output $(CURDIR)/$@ $(PLATFORM)=$(CURDIR)/dist/$(PLATFORM)/imageclean-$*
+
+# The chart of this version, beside its images.
+chart = rm -rf $(1) && mkdir -p $(1) && cp -r charts/imageclean/. LICENSE $(1) && go run $(GO_FLAGS) ./pkg/manifests/chart -output $(1)
+
+.PHONY: chart
+chart: ## The Helm chart, dist/chart/imageclean
+	@$(call chart,dist/chart/imageclean)
 
 ##@ Release
 
@@ -116,6 +125,20 @@ $(RELEASE)/images/%: FORCE
 release-push: ## Copy them to REGISTRY, with Docker's credentials
 	@$(foreach c,$(COMPONENTS),go -C tools/image run . push -layout $(CURDIR)/$(RELEASE)/images/$c -name $(REGISTRY)/imageclean-$c:$(VERSION) &&) true
 
+# It names the controller's image by digest. The archive is dated by the commit, and so is what is pushed of it.
+.PHONY: release-chart
+release-chart: DIGESTS = $(digests)
+release-chart: $(HELM) ## The Helm chart, dist/release/chart/*.tgz, after the images
+	@test -n '$(DIGESTS)' || { echo "there are no images: make release-images comes first"; exit 1; }
+	@$(call chart,$(RELEASE)/chart/imageclean) && $(HELM) lint --strict --quiet $(RELEASE)/chart/imageclean
+	@cd $(RELEASE)/chart && rm -f *.tgz && tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+		--mtime=@$$(git log -1 --format=%ct) -c imageclean | gzip -n9 >imageclean-$$(sed -n 's/^version: //p' imageclean/Chart.yaml).tgz && \
+		touch -d @$$(git log -1 --format=%ct) *.tgz && $(HELM) show chart *.tgz
+
+.PHONY: release-chart-push
+release-chart-push: $(HELM) ## Push it to REGISTRY/charts, with Docker's credentials
+	@$(HELM) push $(RELEASE)/chart/*.tgz oci://$(REGISTRY)/charts
+
 # What goreleaser and the manifest for krew are made with, after the images.
 GORELEASE = VERSION=$(VERSION) REGISTRY=$(REGISTRY) DIGESTS=$(digests) PATH=$(dir $(CYCLONEDX)):$$PATH \
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) COMMIT_DATE=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) $(GORELEASER)
@@ -124,11 +147,11 @@ KREW_MANIFEST = go -C tools/krew-manifest run . -template $(CURDIR)/krew/imagecl
 	-checksums $(CURDIR)/$(RELEASE)/plugin/checksums.txt -output $(CURDIR)/$(RELEASE)/krew/imageclean.yaml
 
 .PHONY: release-snapshot
-release-snapshot: $(GORELEASER) release-images ## All that a release has, in dist/release, of the sources as they are; nothing leaves the machine
+release-snapshot: $(GORELEASER) release-images release-chart ## All that a release has, in dist/release, of the sources as they are; nothing leaves the machine
 	@$(PLUGIN_LICENCES)
 	$(GORELEASE) release --snapshot --clean --skip=sign
 	$(KREW_MANIFEST)
-	@cd $(RELEASE) && sha256sum images/*/index.json && du -h plugin/*.tar.gz plugin/*.zip sbom/* krew/*
+	@cd $(RELEASE) && sha256sum images/*/index.json && du -h plugin/*.tar.gz plugin/*.zip sbom/* krew/* chart/*.tgz
 
 .PHONY: release-publish
 release-publish: $(GORELEASER) $(CYCLONEDX) ## What the workflow runs: the plugin of a tag, as the draft of a release on GitHub
@@ -146,8 +169,8 @@ test: lint verify unit verdicts fuzz e2e ## Everything CI runs
 HEAVY = /pkg/scan/trivy
 
 .PHONY: unit
-unit: ## Tests that need no cluster
-	$(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) $$(go -C $(m) list ./... | grep -v $(HEAVY)) &&) true
+unit: $(HELM) ## Tests that need no cluster
+	export HELM=$(HELM); $(foreach m,$(UNIT_MODULES),go -C $(m) test -short $(RACE) $$(go -C $(m) list ./... | grep -v $(HEAVY)) &&) true
 	CGO_ENABLED=0 go test -trimpath -short $$(go list ./... | grep $(HEAVY))
 	go -C test/e2e test $(RACE) ./screenshot ./pages
 
@@ -166,8 +189,8 @@ check-html: ## The HTML report in a browser: how it looks and works, and whether
 	@./test/html/check $(CURDIR)/artifacts/html
 
 .PHONY: e2e
-e2e: build images ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
-	ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'
+e2e: build images chart $(HELM) ## Tests against KUBECONFIG's cluster, or one made for them (KEEP=1 keeps it)
+	HELM=$(HELM) ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'
 
 .PHONY: test-release
 test-release: release-snapshot $(KREW) ## Make a snapshot release, and have krew install the plugin from it
@@ -186,9 +209,10 @@ lint: $(GOLANGCI_LINT) ## golangci-lint and gofmt, in every module with code of 
 		echo "lint $$m"; (cd $$m && $(GOLANGCI_LINT) run --allow-parallel-runners ./...) || failed=1; done; test -z "$$failed"
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Make anew what is made from pkg/api, its copying and the definitions of its resources, and the pages of docs/commands
+generate: $(CONTROLLER_GEN) ## Make anew what is made from pkg/api, its copying and the definitions of its resources, the Helm chart of these, and the pages of docs/commands
 	$(CONTROLLER_GEN) object paths=./pkg/api
 	$(CONTROLLER_GEN) crd paths=./pkg/api output:crd:stdout >pkg/manifests/crds.yaml
+	go run ./pkg/manifests/chart
 	go test ./test/docs -run TestCommandPages_AreThoseOfTheCommands -update
 
 .PHONY: vulncheck
@@ -201,6 +225,7 @@ verify: $(CONTROLLER_GEN) $(GORELEASER) $(ACTIONLINT) ## What is generated is as
 		$(CONTROLLER_GEN) object paths=./pkg/api output:object:stdout | diff -u pkg/api/zz_generated.deepcopy.go - >&2 || \
 		{ echo "pkg/api has changed: run make generate"; exit 1; }
 	@go test ./test/docs -run TestCommandPages
+	@go test ./test/chart -run TestChart_IsAsItIsMade
 	@$(ACTIONLINT) && $(GORELEASER) check --quiet
 	@failed=; for m in $(ALL_MODULES); do \
 		echo "verify $$m"; go -C $$m mod tidy -diff || failed=1; done; test -z "$$failed"
@@ -232,4 +257,4 @@ clean: ## Remove what was built here; caches stay
 
 .PHONY: help
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile

@@ -65,7 +65,7 @@ func fill(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	functions := template.FuncMap{"toJson": toJSON, "toYaml": toYAML}
+	functions := template.FuncMap{"toJson": toJSON, "toYaml": toYAML, "indent": indent}
 	t, err := template.New(name).Delims("[[", "]]").Funcs(functions).Parse(string(source))
 	if err != nil {
 		return nil, fmt.Errorf("reading the chart's %s: %w", name, err)
@@ -88,6 +88,11 @@ func fill(name string) ([]byte, error) {
 func toYAML(value any) (string, error) {
 	text, err := yaml.Marshal(value)
 	return strings.TrimSpace(string(text)), err
+}
+
+func indent(by int, text string) string {
+	margin := strings.Repeat(" ", by)
+	return margin + strings.ReplaceAll(text, "\n", "\n"+margin)
 }
 
 // noIdentifier is what a semantic version cannot have after its numbers.
