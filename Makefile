@@ -137,7 +137,8 @@ release-chart: $(HELM) ## The Helm chart, dist/release/chart/*.tgz, after the im
 
 .PHONY: release-chart-push
 release-chart-push: $(HELM) ## Push it to REGISTRY/charts, with Docker's credentials
-	@$(HELM) push $(RELEASE)/chart/*.tgz oci://$(REGISTRY)/charts
+	@pushed=$$($(HELM) push $(RELEASE)/chart/*.tgz oci://$(REGISTRY)/charts) && \
+		echo "$$pushed" | awk '/^Pushed: / {sub(/:[^:\/]*$$/, "", $$2); name = $$2} /^Digest: / {print name "@" $$2}'
 
 # What goreleaser and the manifest for krew are made with, after the images.
 GORELEASE = VERSION=$(VERSION) REGISTRY=$(REGISTRY) DIGESTS=$(digests) PATH=$(dir $(CYCLONEDX)):$$PATH \
