@@ -35,6 +35,18 @@ func (e *Editor) String() string {
 	return ExclusionDocument{Namespace: e.Namespace, ConfigMap: editedConfigMap, Key: editedKey}.String()
 }
 
+// Patterns returns the patterns that are there, as written.
+func (e *Editor) Patterns(ctx context.Context) ([]string, error) {
+	cm, err := e.Client.CoreV1().ConfigMaps(e.Namespace).Get(ctx, editedConfigMap, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading configmap %s/%s: %w", e.Namespace, editedConfigMap, err)
+	}
+	return e.read(cm)
+}
+
 // Add adds the patterns that are not there yet, as written, and returns them. The ConfigMap is created when it is missing.
 func (e *Editor) Add(ctx context.Context, patterns []string) (added []string, err error) {
 	err = e.edit(ctx, func(there []string) ([]string, error) {

@@ -104,9 +104,17 @@ func lists(w http.ResponseWriter, r *http.Request) {
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NamespaceList"},
 			Items:    []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "kube-system"}}, {ObjectMeta: metav1.ObjectMeta{Name: "ops"}}},
 		})
+	case "/api/v1/namespaces/kube-system/configmaps/imageclean-exclusions":
+		_ = json.NewEncoder(w).Encode(exclusions(`{"excluded": ["ghcr.io/acme/*", "nginx", "docker.io/"]}`))
+	case "/api/v1/namespaces/ops/configmaps/imageclean-exclusions":
+		_ = json.NewEncoder(w).Encode(exclusions(`nonsense`))
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+func exclusions(text string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, Data: map[string]string{"imageclean.json": text}}
 }
 
 // completions are what the whole command line offers, without descriptions, and the directive to the shell.
@@ -148,6 +156,11 @@ func TestComplete_OffersWhatTheClusterAndTheKubeconfigHave(t *testing.T) {
 		{"cleanup --cluster |", "lab-cluster", noFile},
 		{"exclusions list --user j|", "jane", noFile},
 		{"exclusions add -n o|", "ops", noFile},
+		{"exclusions remove |", "docker.io/ ghcr.io/acme/* nginx", noFile},
+		{"exclusions remove nginx g|", "ghcr.io/acme/*", noFile},
+		{"exclusions remove -n ops |", "", noFile},
+		{"exclusions remove -n none |", "", noFile},
+		{"exclusions add |", "", noFile},
 		{"run --context prod-eu -n |", "kube-system ops", noFile},
 		{"run -o |", "table wide json yaml name html", noFile | ordered},
 		{"list -o |", "table wide json yaml name", noFile | ordered},

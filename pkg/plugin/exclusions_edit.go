@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/kubectl/pkg/util/templates"
@@ -98,7 +100,14 @@ func newExclusionsRemoveCommand(streams genericiooptions.IOStreams) *cobra.Comma
 		},
 	}
 	flags.addTo(cmd)
+	cmd.ValidArgsFunction = flags.fromCluster(flags.editedPatterns)
 	return cmd
+}
+
+// editedPatterns are those that could be removed.
+func (f *editFlags) editedPatterns(ctx context.Context, client kubernetes.Interface, _ string) ([]string, error) {
+	editor := &kube.Editor{Client: client, Namespace: cmp.Or(*f.config.Namespace, metav1.NamespaceSystem)}
+	return editor.Patterns(ctx)
 }
 
 func (o *editOptions) editor() (*kube.Editor, kubernetes.Interface, error) {
