@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -61,8 +62,8 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:           scheme,
 		Cache:            cached(o.Namespace),
-		Client:           client.Options{Cache: &client.CacheOptions{DisableFor: live}},
-		NewClient:        patientClient,
+		NewClient:        liveClient,
+		MapperProvider:   kinds(ctx),
 		LeaderElection:   o.LeaderElect,
 		LeaderElectionID: api.LeaseName, LeaderElectionNamespace: o.Namespace,
 		// It is given up once the pass has been ended, and not before.
@@ -93,10 +94,6 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	return nil
 }
 
-// live are the kinds that are read of the API server each time: what is decided on has to be as it is now. They are watched by their
-// metadata alone.
-var live = []client.Object{&corev1.ConfigMap{}, &api.ImageList{}, &api.ImageJob{}, &appsv1.Deployment{}}
-
 // cached is what is kept of the cluster: metadata of what is watched, and of nodes what says whether one is behind.
 func cached(namespace string) cache.Options {
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
@@ -111,12 +108,42 @@ func cached(namespace string) cache.Options {
 	}}
 }
 
-// patientClient waits for an API server that is restarted.
-func patientClient(config *rest.Config, options client.Options) (client.Client, error) {
+// liveClient asks the API server each time, since what is decided on has to be as it is now, and waits for one that is restarted.
+func liveClient(config *rest.Config, options client.Options) (client.Client, error) {
 	config = rest.CopyConfig(config)
 	kube.Patient(config)
+	options.Cache = nil
 	options.HTTPClient = nil // it is another configuration's
 	return client.New(config, options)
+}
+
+// kinds finds out which kinds the API server has. These requests do not end with ctx by themselves, and the manager waits for them.
+func kinds(ctx context.Context) func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+	return func(config *rest.Config, _ *http.Client) (meta.RESTMapper, error) {
+		config = rest.CopyConfig(config)
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &ending{ctx, next} })
+		client, err := rest.HTTPClientFor(config)
+		if err != nil {
+			return nil, err
+		}
+		return apiutil.NewDynamicRESTMapper(config, client)
+	}
+}
+
+// ending cuts every request when ctx ends.
+type ending struct {
+	ctx  context.Context
+	next http.RoundTripper
+}
+
+func (e *ending) RoundTrip(request *http.Request) (*http.Response, error) {
+	ctx, cut := context.WithCancel(request.Context())
+	context.AfterFunc(e.ctx, cut)
+	response, err := e.next.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		cut()
+	}
+	return response, err
 }
 
 func newReconciler(manager ctrl.Manager, config *rest.Config, o Options) (*reconciler, error) {
@@ -128,7 +155,7 @@ func newReconciler(manager ctrl.Manager, config *rest.Config, o Options) (*recon
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	return &reconciler{
-		client: manager.GetClient(), kube: clients, store: store{manager.GetClient(), o.Namespace},
+		client: manager.GetClient(), nodes: manager.GetCache(), kube: clients, store: store{manager.GetClient(), o.Namespace},
 		driver: &pods{config: config, client: clients, namespace: o.Namespace, folder: o.CacheDir},
 		events: manager.GetEventRecorder(api.ManagedByController), clock: clock.RealClock{}, metrics: newFigures(metrics.Registry),
 		namespace: o.Namespace, hour: pace(o.Hour), idle: lookAgain,

@@ -235,7 +235,7 @@ func (r *reconciler) selected(ctx context.Context, settings *api.Settings) ([]co
 		return nil, fmt.Errorf("parsing nodes.selector: %w", err)
 	}
 	var nodes corev1.NodeList
-	if err := r.client.List(ctx, &nodes, client.MatchingLabelsSelector{Selector: selector}); err != nil {
+	if err := r.nodes.List(ctx, &nodes, client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return nil, fmt.Errorf("listing nodes: %w", err)
 	}
 	return slices.DeleteFunc(nodes.Items, func(n corev1.Node) bool {

@@ -68,7 +68,7 @@ func (w *world) controller() *reconciler {
 		},
 	})
 	return &reconciler{
-		client: c, kube: w.kube, driver: w, store: store{c, namespace}, events: w, clock: w.clock,
+		client: c, nodes: w.client, kube: w.kube, driver: w, store: store{c, namespace}, events: w, clock: w.clock,
 		metrics: newFigures(prometheus.NewRegistry()), namespace: namespace, hour: pace(time.Hour), idle: 100 * week,
 	}
 }

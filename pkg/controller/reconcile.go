@@ -21,9 +21,10 @@ import (
 
 // reconciler looks at everything at once, and does one pass at a time.
 type reconciler struct {
-	// client asks the API server each time, but for nodes; kube always does.
+	// client and kube ask the API server each time; nodes has nodes alone, as they were last heard of.
 	client    client.Client
 	kube      kubernetes.Interface
+	nodes     client.Reader
 	driver    driver
 	store     store
 	events    events.EventRecorder
