@@ -30,7 +30,7 @@ type State struct {
 const (
 	// SettingsValid is False when the ConfigMap's settings cannot be used, and the last that could are in force.
 	SettingsValid = "SettingsValid"
-	// ExclusionsValid is False when an exclusion cannot be read: nothing is removed until it can.
+	// ExclusionsValid is False when an exclusion cannot be read, and Unknown when they cannot be listed: nothing is removed until they can.
 	ExclusionsValid = "ExclusionsValid"
 	// DatabaseAvailable is False when there is no vulnerability database: nothing is removed by a scan until there is.
 	DatabaseAvailable = "DatabaseAvailable"

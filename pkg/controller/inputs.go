@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -83,9 +84,24 @@ func (r *reconciler) settle(ctx context.Context, l *ledger, settings *api.Settin
 
 // lookAtExclusions returns why exclusions cannot be read, if they cannot.
 func (r *reconciler) lookAtExclusions(ctx context.Context, l *ledger) error {
-	_, err := kube.Exclusions(ctx, r.kube, r.exclusionNamespaces()...)
+	documents, unlisted := kube.ExclusionDocuments(ctx, r.kube, r.exclusionNamespaces()...)
+	_, err := kube.ReadExclusions(documents)
+	if err == nil && unlisted != nil {
+		err = &unlistedError{unlisted}
+	}
 	r.condition(ctx, l, api.ExclusionsValid, err, "nothing is removed until all exclusions can be read: ")
 	return err
+}
+
+// unlistedError says that the API server did not answer: nothing is known to be wrong with what was asked for.
+type unlistedError struct{ err error }
+
+func (e *unlistedError) Error() string { return e.err.Error() }
+func (e *unlistedError) Unwrap() error { return e.err }
+
+func isUnlisted(err error) bool {
+	_, is := errors.AsType[*unlistedError](err)
+	return is
 }
 
 func (r *reconciler) exclusionNamespaces() []string {
@@ -97,11 +113,14 @@ var reasons = map[string]string{
 	api.SettingsValid: "SettingsInvalid", api.ExclusionsValid: "ExclusionsInvalid", api.DatabaseAvailable: "DatabaseUnavailable",
 }
 
-// condition sets a condition of the state, and has people know when it changes. err is why it is False, and before is said before that.
+// condition sets a condition of the state, and has people know when it changes. err is why it is not True, and before is said before that.
 func (r *reconciler) condition(ctx context.Context, l *ledger, kind string, err error, before string) {
 	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: kind, LastTransitionTime: *stamp(r.clock.Now())}
 	if err != nil {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasons[kind], brief(before+err.Error())
+	}
+	if isUnlisted(err) {
+		c.Status, c.Reason = metav1.ConditionUnknown, "NotListed"
 	}
 	r.metrics.setCondition(kind, err == nil)
 	was := meta.FindStatusCondition(l.Conditions, kind)

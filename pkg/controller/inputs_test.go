@@ -8,8 +8,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	k8stesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
 	"github.com/imageclean/kubectl-imageclean/pkg/manifests"
@@ -118,6 +122,37 @@ func TestExclusions_ThatCannotBeReadHoldADuePass(t *testing.T) {
 	w.wantCondition(api.ExclusionsValid, true)
 	if job := w.jobs()[0]; job.Status.Removed != 1 {
 		t.Errorf("got %+v", job.Status)
+	}
+}
+
+// TestExclusions_ThatCannotBeListedAreNotCalledBroken has the API server fail when a pass is due.
+func TestExclusions_ThatCannotBeListedAreNotCalledBroken(t *testing.T) {
+	w := newWorld(t, "node1")
+	r := w.controller()
+	w.pass(r, week-time.Second)
+	w.clock.SetTime(start.Add(week))
+	w.apply("list", "*")
+	fails := true
+	w.kube.PrependReactor("list", "configmaps", func(k8stesting.Action) (bool, runtime.Object, error) {
+		return fails, nil, apierrors.NewInternalError(errors.New("etcd has no leader"))
+	})
+	if result, err := r.Reconcile(t.Context(), reconcile.Request{}); err == nil || !result.IsZero() {
+		t.Errorf("it is not tried again at once: %+v, %v", result, err)
+	}
+	c := meta.FindStatusCondition(w.state().Conditions, api.ExclusionsValid)
+	if c.Status != "Unknown" || c.Reason != "NotListed" || !strings.Contains(c.Message, "etcd has no leader") || w.reason("list") != api.ListRunning {
+		t.Errorf("got %+v, and the list is %s", c, w.reason("list"))
+	}
+	w.wantBegan(api.Listed)
+	w.exclude("nonsense") // which is known to be broken, once it is listed
+	fails = false
+	w.look(r)
+	w.wantCondition(api.ExclusionsValid, false, "excluded.json")
+	w.exclude(`{"excluded": []}`)
+	w.pass(r, 2*time.Minute)
+	w.wantCondition(api.ExclusionsValid, true)
+	if len(w.passes) == 0 || w.reason("list") != api.ListDone {
+		t.Errorf("%d passes, and the list is %s", len(w.passes), w.reason("list"))
 	}
 }
 

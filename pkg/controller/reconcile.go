@@ -86,6 +86,9 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 		if err == nil {
 			err = r.wait(ctx, lists, blocked)
 		}
+		if isUnlisted(blocked) {
+			return reconcile.Result{}, errors.Join(err, blocked) // it is tried again soon
+		}
 		return r.in(time.Minute), err
 	}
 	at := r.clock.Now()

@@ -56,9 +56,19 @@ func (d ExclusionDocument) exclusions() ([]image.Exclusion, error) {
 // namespace given twice is asked once. One ConfigMap that cannot be read whole means no answer, and the error names
 // everything that is wrong in all of them.
 func Exclusions(ctx context.Context, client kubernetes.Interface, namespaces ...string) ([]image.Exclusion, error) {
-	documents, err := ExclusionDocuments(ctx, client, namespaces...)
-	errs := []error{err}
+	documents, unlisted := ExclusionDocuments(ctx, client, namespaces...)
+	exclusions, unread := ReadExclusions(documents)
+	if err := errors.Join(unlisted, unread); err != nil {
+		return nil, err
+	}
+	return exclusions, nil
+}
+
+// ReadExclusions returns what documents exclude. One that cannot be read whole means no answer, and the error names everything that is
+// wrong in all of them.
+func ReadExclusions(documents []ExclusionDocument) ([]image.Exclusion, error) {
 	var exclusions []image.Exclusion
+	var errs []error
 	for i := range documents {
 		found, err := documents[i].exclusions()
 		exclusions, errs = append(exclusions, found...), append(errs, err)

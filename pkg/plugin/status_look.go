@@ -256,7 +256,7 @@ func (l *look) conditions() {
 		return
 	}
 	for _, c := range l.state.Conditions {
-		if c.Status == metav1.ConditionFalse {
+		if c.Status != metav1.ConditionTrue {
 			l.problem(c.Type, c.Message)
 		}
 	}

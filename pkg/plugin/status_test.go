@@ -113,7 +113,8 @@ func TestStatus_TellsOfEveryPart(t *testing.T) {
 		LastAny: &api.Pass{ID: "aaaaa", Trigger: api.Scheduled, Phase: api.JobFailed, StartedAt: ago(4 * time.Hour), FinishedAt: &ended, Removed: 7},
 		Last:    &api.Pass{ID: "aaaaa", Trigger: api.Scheduled, Phase: api.JobFailed, StartedAt: ago(4 * time.Hour), FinishedAt: &ended, Removed: 7},
 		Conditions: []metav1.Condition{
-			{Type: api.ExclusionsValid, Status: metav1.ConditionFalse, Message: "parsing one"}, {Type: api.SettingsValid, Status: metav1.ConditionTrue},
+			{Type: api.ExclusionsValid, Status: metav1.ConditionUnknown, Message: "listing some"}, {Type: api.SettingsValid, Status: metav1.ConditionTrue},
+			{Type: api.DatabaseAvailable, Status: metav1.ConditionFalse, Message: "fetching it"},
 		},
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: api.LeaseName, Namespace: "kube-system"}, Spec: coordinationv1.LeaseSpec{
@@ -140,7 +141,7 @@ func TestStatus_TellsOfEveryPart(t *testing.T) {
 	if s.LastScheduled.Failed != 1 || !s.NextAt.Equal(statusNow.Add(time.Hour)) || !slices.Equal(s.Behind, []string{"node3"}) {
 		t.Errorf("the rest: %+v", s)
 	}
-	if len(s.Problems) != 1 || l.about(api.ExclusionsValid) != "parsing one" {
+	if len(s.Problems) != 2 || l.about(api.ExclusionsValid) != "listing some" || l.about(api.DatabaseAvailable) != "fetching it" {
 		t.Errorf("problems: %+v", s.Problems)
 	}
 }
