@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -75,6 +76,10 @@ type Nodes struct {
 	Timeout Duration `json:"timeout"`
 	// SuccessRatio is how many of the nodes that were not skipped have to succeed, from 0 to 1, for a pass to be completed.
 	SuccessRatio float64 `json:"successRatio"`
+	// Privileged has node pods run privileged, where a platform lets nothing less reach the runtime.
+	Privileged bool `json:"privileged,omitempty"`
+	// RuntimeSocket is where the container runtime listens on the nodes, when it is not found by itself.
+	RuntimeSocket string `json:"runtimeSocket,omitempty"`
 }
 
 // KeepPods say how long the pods of a pass stay once it has ended.
@@ -175,6 +180,9 @@ func (n *Nodes) check() error {
 	}
 	if !(n.SuccessRatio >= 0 && n.SuccessRatio <= 1) {
 		errs = append(errs, fmt.Errorf("nodes.successRatio is %v; write a number from 0 to 1", n.SuccessRatio))
+	}
+	if n.RuntimeSocket != "" && !path.IsAbs(n.RuntimeSocket) {
+		errs = append(errs, fmt.Errorf("nodes.runtimeSocket is %q; write an absolute path", n.RuntimeSocket))
 	}
 	return errors.Join(errs...)
 }

@@ -42,6 +42,7 @@ func TestParseSettings_AcceptsAndRefuses(t *testing.T) {
 		"selector":             {"nodes: {selector: 'a=('}", "nodes.selector"},
 		"parallelism":          {"nodes: {parallelism: 0}", "parallelism is 0"},
 		"ratio":                {"nodes: {successRatio: 1.5}", "successRatio is 1.5"},
+		"socket":               {"nodes: {runtimeSocket: x.sock}", "write an absolute path"},
 		"unknown field":        {"nodes: {selektor: a}", "selektor"},
 	} {
 		t.Run(name, func(t *testing.T) {

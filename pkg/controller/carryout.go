@@ -99,13 +99,13 @@ func (r *reconciler) choose(ctx context.Context, t *turn, settings *api.Settings
 	if err != nil {
 		return nil, nil, fmt.Errorf("parsing nodes.selector: %w", err)
 	}
-	nodes, skips, err := nodeexec.Select(ctx, r.kube, t.nodes, selector, "")
+	nodes, skips, err := nodeexec.Select(ctx, r.kube, t.nodes, selector, settings.Nodes.RuntimeSocket)
 	if unknown, ok := errors.AsType[*nodeexec.UnknownNodeError](err); ok { // the cache was behind
 		left := slices.DeleteFunc(slices.Clone(t.nodes), func(name string) bool { return slices.Contains(unknown.Names, name) })
 		if len(left) == 0 { // no name would mean all nodes
 			return nil, nil, nil
 		}
-		nodes, skips, err = nodeexec.Select(ctx, r.kube, left, selector, "")
+		nodes, skips, err = nodeexec.Select(ctx, r.kube, left, selector, settings.Nodes.RuntimeSocket)
 	}
 	if err != nil {
 		return nil, nil, err

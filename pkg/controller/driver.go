@@ -46,19 +46,23 @@ func (p *pods) Scan(ctx context.Context, policy *api.Policy) (*clean.Scan, func(
 
 // Fleet makes the pods of a pass known, each when its node is first asked.
 func (p *pods) Fleet(ctx context.Context, job *api.ImageJob, settings *api.Settings, nodes []nodeexec.Node) (fleet, error) {
+	return nodeexec.NewFleet(ctx, p.fleetConfig(ctx, job, settings), nodes)
+}
+
+func (p *pods) fleetConfig(ctx context.Context, job *api.ImageJob, settings *api.Settings) nodeexec.Config {
 	to := log.FromContext(ctx)
 	registry, automatic := registryOf(settings), job.Spec.Trigger != api.Listed
-	return nodeexec.NewFleet(ctx, nodeexec.Config{
+	return nodeexec.Config{
 		Client: p.client, REST: p.config, Namespace: p.namespace, Run: job.Labels[api.RunLabel],
 		Image: version.Image(registry, "node"), ScannerImage: version.Image(registry, "scanner"), ScanVersion: scan.Version,
-		ImagePullSecret: settings.Controller.ImagePullSecret,
-		Collector:       automatic, Scanner: automatic && settings.Policy.Scan, KeepPods: true,
+		ImagePullSecret: settings.Controller.ImagePullSecret, Privileged: settings.Nodes.Privileged,
+		Collector: automatic, Scanner: automatic && settings.Policy.Scan, KeepPods: true,
 		KeepFinished: time.Duration(max(settings.KeepPods.AfterSuccess, settings.KeepPods.AfterFailure)),
 		ManagedBy:    api.ManagedByController,
 		Owner:        &metav1.OwnerReference{APIVersion: api.GroupVersion.String(), Kind: "ImageJob", Name: job.Name, UID: job.UID},
 		Deadline:     time.Duration(settings.Nodes.Timeout),
 		Progress:     func(node, message string) { to.V(1).Info(message, "node", node) },
-	}, nodes)
+	}
 }
 
 // clearTimeout is how long nodes get to end what a controller before this one has left on them.

@@ -125,6 +125,19 @@ func TestExclusions_ThatCannotBeReadHoldADuePass(t *testing.T) {
 	}
 }
 
+func TestSettings_SayHowNodePodsReachTheRuntime(t *testing.T) {
+	w := newWorld(t, "node1")
+	settings := api.DefaultSettings()
+	settings.Nodes.Privileged, settings.Nodes.RuntimeSocket = true, "/run/elsewhere.sock"
+	nodes, _, err := w.controller().choose(t.Context(), &turn{}, &settings)
+	if err != nil || len(nodes) != 1 || !slices.Equal(nodes[0].Sockets, []string{"/run/elsewhere.sock"}) {
+		t.Errorf("got %+v, %v", nodes, err)
+	}
+	if c := (&pods{}).fleetConfig(t.Context(), &api.ImageJob{}, &settings); !c.Privileged {
+		t.Error("they are not privileged")
+	}
+}
+
 // TestExclusions_ThatCannotBeListedAreNotCalledBroken has the API server fail when a pass is due.
 func TestExclusions_ThatCannotBeListedAreNotCalledBroken(t *testing.T) {
 	w := newWorld(t, "node1")

@@ -61,18 +61,18 @@ func (f *sessionFlags) addTo(cmd *cobra.Command) {
 	flags := f.connectionFlags()
 	f.addPodsTo(flags)
 	flags.BoolVarP(&f.quiet, "quiet", "q", f.quiet, "Show no progress")
-	flags.BoolVar(&f.privileged, "privileged", f.privileged, "Run the pods privileged, where a platform lets nothing less reach the runtime")
-	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
 	cmd.Flags().AddFlagSet(flags)
 	f.completeCluster(cmd)
 }
 
-// addPodsTo adds what says where node pods go, and where their images come from.
+// addPodsTo adds what says where node pods go, where their images come from, and how they reach the runtime.
 func (f *sessionFlags) addPodsTo(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.selector, "selector", "l", f.selector, "Only nodes with these labels (label query, as of 'kubectl get nodes -l')")
 	flags.IntVar(&f.parallelism, "parallelism", f.parallelism, "How many nodes to work on at once")
 	flags.StringVar(&f.registry, "registry", f.registry, "Where imageclean's own images are pulled from")
 	flags.StringVar(&f.imagePullSecret, "image-pull-secret", f.imagePullSecret, "A secret in the namespace, when that registry asks for one")
+	flags.BoolVar(&f.privileged, "privileged", f.privileged, "Run the pods privileged, where a platform lets nothing less reach the runtime")
+	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
 }
 
 // connectionFlags are those of every command that goes to nodes, or to what is left on them.

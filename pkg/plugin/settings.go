@@ -152,6 +152,12 @@ func (f *settingsFlags) applyPasses(s *api.Settings, changed func(flag string) b
 	if changed("parallelism") {
 		s.Nodes.Parallelism = f.parallelism
 	}
+	if changed("privileged") {
+		s.Nodes.Privileged = f.privileged
+	}
+	if changed("runtime-socket") {
+		s.Nodes.RuntimeSocket = f.runtimeSocket
+	}
 	if f.passTimeout != nil {
 		s.Nodes.Timeout = api.Duration(*f.passTimeout)
 	}

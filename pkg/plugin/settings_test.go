@@ -79,6 +79,7 @@ func TestSettingsFlags_ChangeWhatWasTypedAndNothingElse(t *testing.T) {
 		{"-l pool=ci --parallelism 3 --pass-timeout 2h --success-ratio 0.8", plain, func(s *api.Settings) {
 			s.Nodes = api.Nodes{Selector: "pool=ci", Parallelism: 3, Timeout: api.Duration(2 * time.Hour), SuccessRatio: 0.8}
 		}},
+		{"--privileged --runtime-socket /run/x.sock", plain, func(s *api.Settings) { s.Nodes.Privileged, s.Nodes.RuntimeSocket = true, "/run/x.sock" }},
 		{"--keep-pods 2h", plain, func(s *api.Settings) {
 			s.KeepPods = api.KeepPods{AfterSuccess: api.Duration(2 * time.Hour), AfterFailure: api.Duration(2 * time.Hour)}
 		}},
@@ -138,6 +139,7 @@ func TestInstall_RejectsNonsenseBeforeItAsksTheCluster(t *testing.T) {
 		"--parallelism 0":                        "--parallelism is 0",
 		"--pass-timeout 1s":                      "nodes.timeout is 1s; write at least 1m",
 		"--success-ratio 1.1":                    "write a number from 0 to 1",
+		"--runtime-socket x.sock":                "write an absolute path",
 		"--registry *":                           "--registry: ",
 		"--node-selector a":                      "write key=value",
 		"--toleration a:Never":                   `the effect "Never" is none of`,
