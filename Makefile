@@ -163,7 +163,7 @@ release-publish: $(GORELEASER) $(CYCLONEDX) ## What the workflow runs: the plugi
 ##@ Test
 
 .PHONY: test
-test: lint verify unit verdicts fuzz e2e ## Everything CI runs
+test: lint verify unit verdicts fuzz check-html e2e test-release ## Everything CI runs
 
 # What links Trivy's analysers takes minutes to compile: it is tested as it is built for the images, which shares the compiled packages,
 # and without the race detector, for which all would be compiled once more.
