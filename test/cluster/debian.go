@@ -66,10 +66,14 @@ func installTools(ctx context.Context, progress io.Writer) error {
 	return nil
 }
 
-// Install installs the distribution's package of a program that the host
-// does not have.
+// Install installs the distribution's package of a program, or of a file by
+// its path, that the host does not have.
 func Install(ctx context.Context, progress io.Writer, program, name string) error {
-	if _, err := exec.LookPath(program); err == nil {
+	_, err := exec.LookPath(program)
+	if filepath.IsAbs(program) {
+		_, err = os.Stat(program)
+	}
+	if err == nil {
 		return nil
 	}
 	fmt.Fprintln(progress, "installing", name)

@@ -21,7 +21,7 @@ import (
 	"github.com/imageclean/kubectl-imageclean/test/e2e/terminal"
 )
 
-// screen is the plugin in a terminal of its own.
+// screen is a terminal, mostly with the plugin in it.
 type screen struct {
 	t   *testing.T
 	at  *terminal.Terminal
@@ -35,6 +35,18 @@ func openScreen(t *testing.T, env []string, args ...string) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := openTerminal(t)
+	for _, name := range []string{"KUBECONFIG", "XDG_CACHE_HOME"} {
+		env = append(env, name+"="+os.Getenv(name))
+	}
+	command := quoted(slices.Concat([]string{"env"}, env, []string{plugin}, args))
+	s.must(s.at.Run(t.Context(), fmt.Sprintf("cd %s; sh -c 'echo $$ >pid; exec %s' 2>log; echo ended with $?", s.dir, command)))
+	return s
+}
+
+// openTerminal opens a terminal with a shell in it, and closes it when the test ends.
+func openTerminal(t *testing.T) *screen {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "screen") //nolint:usetesting // a socket's path has at most 107 characters, fewer than some tests' folders have
 	if err != nil {
 		t.Fatal(err)
@@ -43,19 +55,13 @@ func openScreen(t *testing.T, env []string, args ...string) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &screen{t, at, dir}
 	t.Cleanup(func() {
 		_ = at.Close() // a test may have closed it
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
-	for _, name := range []string{"KUBECONFIG", "XDG_CACHE_HOME"} {
-		env = append(env, name+"="+os.Getenv(name))
-	}
-	command := quoted(slices.Concat([]string{"env"}, env, []string{plugin}, args))
-	s.must(at.Run(t.Context(), fmt.Sprintf("cd %s; sh -c 'echo $$ >pid; exec %s' 2>log; echo ended with $?", dir, command)))
-	return s
+	return &screen{t, at, dir}
 }
 
 func quoted(args []string) string {
