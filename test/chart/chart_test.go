@@ -123,7 +123,7 @@ runtimeConfig:
   schedule: {interval: 48h}
   beginImmediately: true
   policy: {scan: false}
-  nodes: {selector: "pool in (a,b),!old", parallelism: 3, timeout: 90m, successRatio: 0.5}
+  nodes: {selector: "pool in (a,b),!old", parallelism: 3, timeout: 90m, successRatio: 0.5, privileged: true, runtimeSocket: /run/a.sock}
   keepPods: {afterSuccess: 0s, afterFailure: 1w}
 deploy:
   priorityClassName: high
@@ -132,7 +132,8 @@ deploy:
 `,
 		flags: []string{
 			"--interval-hours", "48", "--begin-immediately", "--no-scan",
-			"-l", "pool in (a,b),!old", "--parallelism", "3", "--pass-timeout", "90m", "--success-ratio", "0.5", "--keep-pods", "0s", "--keep-failed-pods", "1w",
+			"-l", "pool in (a,b),!old", "--parallelism", "3", "--pass-timeout", "90m", "--success-ratio", "0.5", "--privileged", "--runtime-socket", "/run/a.sock",
+			"--keep-pods", "0s", "--keep-failed-pods", "1w",
 			"--priority-class", "high", "--node-selector", "pool=ops", "--node-selector", "empty=", "--toleration", "dedicated=ops:NoSchedule", "--toleration", "any",
 		},
 	},
@@ -198,6 +199,7 @@ func TestChart_RefusesValuesThatMakeNoSense(t *testing.T) {
 		`runtimeConfig: {policy: {olderThan: soon}}`:                        "/runtimeConfig/policy/olderThan",
 		`runtimeConfig: {nodes: {parallelism: 0}}`:                          "/runtimeConfig/nodes/parallelism",
 		`runtimeConfig: {nodes: {successRatio: 1.5}}`:                       "/runtimeConfig/nodes/successRatio",
+		`runtimeConfig: {nodes: {runtimeSocket: a.sock}}`:                   "/runtimeConfig/nodes/runtimeSocket",
 		`runtimeConfig: {controller: {registry: a}}`:                        "'controller' not allowed",
 		`runtimeConfig: {manager: {scheduling: {repeatInterval: 24h}}}`:     "'manager' not allowed",
 		`deploy: {image: {repo: a}}`:                                        "'repo' not allowed",
