@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -115,7 +116,9 @@ func prepare(ctx context.Context, c *cluster.Cluster) ([]string, error) {
 	return stale, nil
 }
 
+// pullAll has images on all nodes, and nothing of them left to be written: what is measured next would wait for the disk.
 func pullAll(ctx context.Context, c *cluster.Cluster, refs []string) error {
+	defer syscall.Sync()
 	return scene.EachNode(c, func(node string) error {
 		for _, ref := range refs {
 			if _, err := c.Pull(ctx, node, ref); err != nil {
