@@ -31,16 +31,16 @@ func canDraw(kind string) bool {
 	return kind != "dumb" && (kind != "" || runtime.GOOS == "windows")
 }
 
-// manyImages is from where on a mere "yes" is too easily typed.
-const manyImages = 50
+// manyCopies is from where on a mere "yes" is too easily typed.
+const manyCopies = 50
 
-// confirm asks whether to remove what the plan removes: up to 50 images on one node take a "yes", more the context's name.
+// confirm asks whether to remove what the plan removes: up to 50 copies on one node take a "yes", more the context's name.
 func confirm(ctx context.Context, in io.Reader, out io.Writer, d *report.Document) (bool, error) {
 	word, nodes := "yes", d.NodesToChange()
-	if d.Context != "" && (nodes > 1 || d.Summary.Remove > manyImages) {
+	if d.Context != "" && (nodes > 1 || d.Summary.Remove > manyCopies) {
 		word = d.Context
 	}
-	return typed(ctx, in, out, word, fmt.Sprintf("Remove %s from %s?", plural(d.Summary.Remove, "image"), plural(nodes, "node")))
+	return typed(ctx, in, out, word, fmt.Sprintf("Remove %s, %s, from %s?", plural(d.Going(), "image"), plural(d.Summary.Remove, "copy"), plural(nodes, "node")))
 }
 
 // typed asks and says whether the word was typed.
@@ -64,8 +64,11 @@ func typed(ctx context.Context, in io.Reader, out io.Writer, word, question stri
 }
 
 func plural(n int, noun string) string {
-	if n == 1 {
+	switch {
+	case n == 1:
 		return "1 " + noun
+	case strings.HasSuffix(noun, "y"):
+		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -138,7 +138,7 @@ func (o *removal) report(run clean.Run, result *clean.Result) error {
 	if d.Summary.FreedApproximate {
 		about = "about "
 	}
-	fmt.Fprintf(o.ErrOut, "\nremoved %s, kept %d, failed %d; %s%s freed%s\n", plural(d.Summary.Removed, "image"),
+	fmt.Fprintf(o.ErrOut, "\nremoved %s (%s), kept %d, failed %d; %s%s freed%s\n", plural(d.Going(), "image"), plural(d.Summary.Removed, "copy"),
 		d.Shown()-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, about, report.Size(d.Summary.FreedBytes), unscannable(d))
 	return outcomeErr(d.Outcome)
 }
@@ -195,8 +195,8 @@ func (o *removal) present(d *report.Document) error {
 		return err
 	}
 	o.warn(d)
-	fmt.Fprintf(o.ErrOut, "\n%s of %d to remove, at most %s; %d stay%s\n",
-		plural(d.Summary.Remove, "image"), d.Shown(), report.Size(d.Summary.ReclaimableBytes), d.Shown()-d.Summary.Remove, unscannable(d))
+	fmt.Fprintf(o.ErrOut, "\n%s to remove (%s), at most %s; %s stay%s\n", plural(d.Going(), "image"), plural(d.Summary.Remove, "copy"),
+		report.Size(d.Summary.ReclaimableBytes), plural(d.Shown()-d.Summary.Remove, "copy"), unscannable(d))
 	if d.Summary.Remove == 0 && d.Outcome == clean.Planned {
 		fmt.Fprintln(o.ErrOut, "nothing to do")
 	}

@@ -145,9 +145,9 @@ func (d *Document) cluster() string {
 
 func (d *Document) title() string {
 	if d.Kind == "Report" {
-		return fmt.Sprintf("%s removed, %s freed", count(d.Summary.Removed, "image"), d.freed())
+		return fmt.Sprintf("%s removed, %s freed", count(d.Going(), "image"), d.freed())
 	}
-	return fmt.Sprintf("%s to remove, at most %s", count(d.Summary.Remove, "image"), Size(d.Summary.ReclaimableBytes))
+	return fmt.Sprintf("%s to remove, at most %s", count(d.Going(), "image"), Size(d.Summary.ReclaimableBytes))
 }
 
 func (d *Document) freed() string {

@@ -15,7 +15,6 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/yaml"
 
-	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 )
 
@@ -147,6 +146,9 @@ func (d *Document) Shown() int {
 	return n
 }
 
+// Going counts the images of which a copy is to be removed, or was removed.
+func (d *Document) Going() int { return len(d.names()) }
+
 // DroppedLines say what dropped out and why, a line for each image and reason.
 func (d *Document) DroppedLines() []string {
 	type group struct{ id, reason string }
@@ -183,13 +185,7 @@ func (d *Document) verb(c Copy) string {
 func (d *Document) names() []string {
 	var names []string
 	for _, img := range d.Images {
-		about := func(c Copy) bool {
-			if d.Kind == "Report" {
-				return c.Outcome == string(node.Removed)
-			}
-			return c.Decision == plan.Remove
-		}
-		if slices.ContainsFunc(img.Nodes, about) {
+		if slices.ContainsFunc(img.Nodes, d.goes) {
 			names = append(names, img.display)
 		}
 	}

@@ -186,7 +186,7 @@ func TestScreen_RemovesWhatAPersonHasConfirmed(t *testing.T) {
 	s.shows("DONE")
 	wantNothingAlive(t) // nor while they look at the result
 	s.press("q")
-	if said := s.ended(0); !contains(said, fmt.Sprintf("removed %d images", len(bed.Nodes()))) || !contains(said, "started:1") {
+	if said := s.ended(0); !contains(said, fmt.Sprintf("removed 1 image (%d copies)", len(bed.Nodes()))) || !contains(said, "started:1") {
 		t.Errorf("it says %q", said)
 	}
 	for _, node := range bed.Nodes() {

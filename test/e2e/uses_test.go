@@ -253,7 +253,7 @@ func TestRun_KeepsWhatCameToBeUsedWhileAPersonThought(t *testing.T) {
 		createPod(t, "asked", hardSpec(node, refs[0]))
 		waitRunning(t, "asked")
 	}, "yes\n")
-	if !contains(said, "1 image dropped out") || !contains(said, "removed 1 image, kept") {
+	if !contains(said, "1 image dropped out") || !contains(said, "removed 1 image (1 copy), kept") {
 		t.Errorf("it says %q", said)
 	}
 	if got := hardNames(t, node); !slices.Equal(got, refs[:1]) {

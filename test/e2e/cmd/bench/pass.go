@@ -205,7 +205,7 @@ func timeRun(ctx context.Context, root string, removals int) (time.Duration, err
 		return 0, fmt.Errorf("running the plugin: %w: %s", err, said.String())
 	}
 	took := time.Since(start)
-	if want := fmt.Sprintf("removed %d images", removals); !strings.Contains(said.String(), want) {
+	if want := fmt.Sprintf("(%d copies)", removals); !strings.Contains(said.String(), want) {
 		return 0, fmt.Errorf("running the plugin: it did not say %q but %q", want, said.String())
 	}
 	fmt.Fprintf(os.Stderr, "a run over %d images took %s\n", removals, seconds(took))

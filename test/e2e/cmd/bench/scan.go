@@ -97,7 +97,7 @@ func (s *scanBench) run(ctx context.Context, cache string, args ...string) (took
 		return 0, 0, fmt.Errorf("running the plugin: %w: %s", err, said.String())
 	}
 	took = time.Since(start)
-	if slices.Contains(args, "--yes") && !strings.Contains(said.String(), fmt.Sprintf("removed %d images", len(s.refs)*len(s.cluster.Nodes()))) {
+	if slices.Contains(args, "--yes") && !strings.Contains(said.String(), fmt.Sprintf("(%d copies)", len(s.refs)*len(s.cluster.Nodes()))) {
 		return 0, 0, fmt.Errorf("running the plugin: it did not remove all images: %s", said.String())
 	}
 	for _, match := range regexp.MustCompile(`(?m)^\S+: scanned (\d+) layers$`).FindAllStringSubmatch(said.String(), -1) {
