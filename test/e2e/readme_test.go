@@ -115,7 +115,6 @@ var others = map[string][]row{
 var elsewhere = map[string]string{
 	"kubectl krew install --manifest-url=": "the release has to be there; test/krew installs from one of these sources",
 	"git clone ":                           "it is how these sources came here",
-	"make release-images ":                 "it takes minutes and a registry; make test-release makes and pushes the same",
 	"make demo":                            "it is done by hand: make demo and make test are what runs this",
 	"crane copy ":                          "crane and oras are programs of others; their copies are pushed by scantest",
 	"oras pull ":                           "crane and oras are programs of others",
