@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
@@ -24,8 +26,10 @@ import (
 type commandLine struct {
 	piece
 	words []string
-	// whole is set where it stands on its own, in a block: it can be typed as it is. Between backticks a command is only named.
-	whole bool
+	// named is set between backticks: arguments may be left out there, and values.
+	named bool
+	// open is set where something else is to be written for a part of it.
+	open bool
 }
 
 // plugin returns what follows the plugin's name.
@@ -39,51 +43,71 @@ func (c commandLine) plugin() (args []string, ok bool) {
 	return nil, false
 }
 
-// typed is a line of a block that is a command among other things: what it prints, or what it means.
-var typed = regexp.MustCompile(`^\s*(?:\$ )?((?:kubectl[ -]imageclean|make) .*)$`)
+// typed is a line of a block that has a command among other things: what it prints, what it means, or a workflow around it.
+var typed = regexp.MustCompile(`^(?:\s*(?:\$ )?(make .*)|(?:.*?[\s|;&])?(kubectl[ -]imageclean(?: .*)?))$`)
+
+// shells are the languages of blocks that are shell as a whole.
+var shells = []string{"sh", "bash", "shell", "zsh"}
 
 // usage is how cobra shows what a command takes.
 const usage = " [flags]\n"
 
 // commandLines are the commands of a page. What says that it is shell has to be shell.
 func (d document) commandLines() (lines []commandLine, problems []string) {
-	add := func(script string, from piece, whole bool) {
+	add := func(script string, from piece, named bool) {
 		found, err := calls(script)
 		if err != nil {
 			problems = append(problems, from.problem("it is no shell: %v", err))
 		}
 		for _, c := range found {
 			c.line += from.line - 1
-			c.whole = whole
+			c.named, c.open = named, named && placeholder.MatchString(script)
 			lines = append(lines, c)
 		}
 	}
 	for _, b := range d.blocks {
-		if b.language == "sh" {
-			add(b.text, b.piece, true)
+		if slices.Contains(shells, b.language) {
+			add(b.text, b.piece, false)
 			continue
 		}
 		at := b.line
 		for line := range strings.Lines(b.text) {
 			if m := typed.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil && !strings.HasSuffix(line, usage) {
-				add(m[1], piece{m[1], at}, true)
+				command := cmp.Or(m[1], m[2])
+				add(command, piece{command, at}, false)
 			}
 			at++
 		}
 	}
 	for _, span := range d.spans {
 		// fish and PowerShell have a notation of their own.
-		name, _, _ := strings.Cut(strings.TrimPrefix(span.text, "kubectl "), " ")
-		if name == "imageclean" || name == "kubectl-imageclean" || name == "make" {
-			script, _, _ := strings.Cut(span.text, "|")
-			add(script, span, false)
+		script, _, _ := strings.Cut(span.text, "|")
+		name, _, _ := strings.Cut(strings.TrimPrefix(script, "kubectl "), " ")
+		switch {
+		case name == "imageclean" || name == "kubectl-imageclean" || name == "make":
+			add(script, span, true)
+		case isOurs(script):
+			add("kubectl imageclean "+script, span, true)
 		}
 	}
 	return lines, problems
 }
 
+// isOurs says whether a text is a command of the plugin with flags, without the plugin's name.
+func isOurs(text string) bool {
+	name, rest, _ := strings.Cut(text, " ")
+	return strings.Contains(" "+rest, " -") && slices.ContainsFunc(tree().Commands(), func(cmd *cobra.Command) bool {
+		return cmd.Name() == name || cmd.HasAlias(name)
+	})
+}
+
 // placeholder is what somebody is to write something else for.
-var placeholder = regexp.MustCompile(`<[a-z-]+>`)
+var placeholder = regexp.MustCompile(`<[a-z-]+>|…|\[?\b(?:DIR|FILE|IMAGE|N|NAMESPACE|NODE|PATTERN|SHELL)\b(?:\.\.\.)?\]?`)
+
+// isBefore says of a word that what follows it is run.
+func isBefore(word string) bool {
+	return slices.Contains([]string{"env", "sudo", "time", "watch"}, word) || strings.HasPrefix(word, "-") || strings.Contains(word, "=")
+}
 
 // calls are the commands of a script, with variables and what other commands print left open.
 func calls(script string) ([]commandLine, error) {
@@ -100,6 +124,9 @@ func calls(script string) ([]commandLine, error) {
 			return true
 		}
 		words, expandErr := expand.Fields(config, call.Args...)
+		for len(words) > 0 && isBefore(words[0]) {
+			words = words[1:]
+		}
 		if len(words) > 0 && expandErr == nil {
 			found = append(found, commandLine{piece: piece{strings.Join(words, " "), int(call.Pos().Line())}, words: words})
 		}
@@ -150,11 +177,12 @@ func refusedCommands(d document) (problems []string, checked int) {
 			continue
 		}
 		checked++
-		err := known(args)
-		if err != nil && !line.whole { // completion SHELL
-			err = known(slices.DeleteFunc(args, func(arg string) bool { return arg == strings.ToUpper(arg) }))
-		}
-		if err == nil && line.whole {
+		complete, err := known(args, line.open)
+		if line.named && !complete {
+			if _, valueless := errors.AsType[*pflag.ValueRequiredError](err); valueless {
+				err = nil
+			}
+		} else if err == nil {
 			err = taken(args)
 		}
 		if err != nil {
@@ -164,20 +192,29 @@ func refusedCommands(d document) (problems []string, checked int) {
 	return problems, checked
 }
 
-// known looks for a command and its flags. What it takes besides is not looked at.
-func known(args []string) error {
+// anything is the value of a flag that takes whatever is written.
+type anything struct{ pflag.Value }
+
+func (anything) Set(string) error { return nil }
+
+// known looks for a command and its flags, and with open at no more than these. It says whether the arguments are as many as it takes.
+func known(args []string, open bool) (complete bool, err error) {
 	cmd, rest, err := tree().Find(args)
 	if err != nil {
-		return err
+		return false, err
 	}
 	cmd.InitDefaultHelpFlag()
+	if open {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Value = anything{f.Value} })
+	}
 	if err := cmd.ParseFlags(rest); err != nil {
-		return err
+		return false, err
 	}
-	if words := cmd.Flags().Args(); len(words) > 0 && cmd.HasSubCommands() {
-		return errors.New("there is no such command")
+	words := cmd.Flags().Args()
+	if len(words) > 0 && !open && cmd.HasSubCommands() {
+		return false, errors.New("there is no such command")
 	}
-	return nil
+	return !open && cmd.Flags().NFlag() > 0 && cmd.ValidateArgs(words) == nil, nil
 }
 
 // taken has the plugin itself say what is wrong with a command line. Where the cluster would be asked it fails in another way.
@@ -206,12 +243,32 @@ func taken(args []string) error {
 func TestRefusedCommands_AreFound(t *testing.T) {
 	noCluster(t)
 	for text, want := range map[string]string{
-		"`kubectl imageclean`, `kubectl imageclean explain IMAGE`, `kubectl imageclean run --dry-run`":            "",
-		"`kubectl-imageclean completion fish \\| source`":                                                         "",
-		"`kubectl imageclean runs all`":                                                                           "no such command",
-		"`kubectl imageclean exclusions drop`":                                                                    "no such command",
-		"`kubectl imageclean run --scan`":                                                                         "unknown flag",
-		"`kubectl imageclean run --older-than week`":                                                              "invalid argument",
+		"`kubectl imageclean`, `kubectl imageclean explain IMAGE`, `kubectl imageclean run --dry-run`": "",
+		"`kubectl-imageclean completion fish \\| source`":                                              "",
+		"`kubectl imageclean runs all`":                                                                "no such command",
+		"`kubectl imageclean exclusions drop`":                                                         "no such command",
+		"`kubectl imageclean run --scan`":                                                              "unknown flag",
+		"`kubectl imageclean run --older-than week`":                                                   "invalid argument",
+		"`kubectl imageclean run -o jsn`":                                                              "jsn",
+		"`kubectl imageclean run --severity BAD`":                                                      "BAD",
+		"`kubectl imageclean run --interval 7d`":                                                       "unknown flag: --interval",
+		"`kubectl imageclean check --older-than 7d -n NAMESPACE`":                                      "unknown flag: --older-than",
+		"`install --exportt`":                                                                          "unknown flag: --exportt",
+		"`enable --intervall-hours 48`":                                                                "unknown flag: --intervall-hours",
+		"`run --scan`":                                                                                 "unknown flag: --scan",
+		"`run -Z`":                                                                                     "unknown shorthand flag",
+		"`run --interval`":                                                                             "unknown flag: --interval",
+		"`exclusions drop --dry-run`":                                                                  "unknown flag",
+		"`explain -o json`, `apply -f`, `run --dry-run --exit-code N`, `completion SHELL --help`": "",
+		"`remove PATTERN... --yes`, `run <node> -o name`, `cleanup … --all`":                      "",
+		"`install -D a.txt`": "unknown shorthand flag: 'D'",
+		"`helm install --wait-for-jobs`, `check the node`, `run 'kubectl x' - or not`":                            "",
+		"```sh\nsudo kubectl imageclean run --scan\n```":                                                          "unknown flag: --scan",
+		"```bash\nsudo -E env A=1 kubectl-imageclean run --scan\n```":                                             "unknown flag: --scan",
+		"```\n$ FOO=1 kubectl-imageclean run --scan\n```":                                                         "unknown flag: --scan",
+		"```text\ncat a | kubectl imageclean apply -f - --scan\n```":                                              "unknown flag: --scan",
+		"```yaml\nsteps:\n- run: kubectl imageclean run --dry-run -o jsn\n```":                                    "page.md:3: kubectl imageclean run --dry-run -o jsn",
+		"```\nmv kubectl-imageclean.exe bin\nsay 'kubectl imageclean it'\n```":                                    "",
 		"```sh\nkubectl imageclean run --yes node1 # without asking\n```":                                         "",
 		"```sh\nkubectl imageclean run --yes -o html > report.html && kubectl imageclean apply -f plan.json\n```": "",
 		"```sh\nkubectl imageclean check --show-role | kubectl apply -f -\n```":                                   "",
