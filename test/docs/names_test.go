@@ -3,6 +3,7 @@ package docs_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/imageclean/kubectl-imageclean/pkg/api"
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
 // TestNames_AreOfWhatIsThere looks at what stands between backticks: files of ours, and flags.
@@ -50,6 +54,80 @@ func allFlags() []string {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	})
 	return names
+}
+
+// TestSettings_AreThere looks at names such as policy.scan: each is a setting, or a field of what -o json prints.
+func TestSettings_AreThere(t *testing.T) {
+	names := fieldNames()
+	checkAll(t, func(d document) []string { return unknownFields(d, names) })
+}
+
+// fieldName is a name with dots whose first part, or more, is that of a field. Files have such names, too.
+var fieldName = regexp.MustCompile(`^([a-z][A-Za-z]*)\.[A-Za-z.]+$`)
+
+func unknownFields(d document, names []string) []string {
+	var problems []string
+	for _, span := range d.spans {
+		name := fieldName.FindStringSubmatch(span.text)
+		if name == nil || !isSetting(name[1]) || slices.Contains([]string{".go", ".yaml"}, filepath.Ext(span.text)) {
+			continue
+		}
+		if !slices.Contains(names, span.text) {
+			problems = append(problems, span.problem("there is no setting %s", span.text))
+		}
+	}
+	return problems
+}
+
+// isSetting says whether settings have a field of that name.
+func isSetting(name string) bool {
+	return slices.Contains(jsonNames(reflect.TypeFor[api.Settings](), ""), name)
+}
+
+// fieldNames are those of the settings, and of the documents that have fields of the same names.
+func fieldNames() []string {
+	return slices.Concat(
+		jsonNames(reflect.TypeFor[api.Settings](), ""),
+		jsonNames(reflect.TypeFor[report.Document](), ""),
+		jsonNames(reflect.TypeFor[report.Status](), ""),
+	)
+}
+
+// jsonNames are the names of the fields of a struct and of those in it, as they are written in JSON.
+func jsonNames(in reflect.Type, prefix string) []string {
+	if in.Kind() == reflect.Pointer {
+		in = in.Elem()
+	}
+	if in.Kind() != reflect.Struct {
+		return nil
+	}
+	var names []string
+	for _, field := range reflect.VisibleFields(in) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "" {
+			continue // its fields are visible ones
+		}
+		names = append(names, prefix+name)
+		names = append(names, jsonNames(field.Type, prefix+name+".")...)
+	}
+	return names
+}
+
+func TestUnknownFields_AreFound(t *testing.T) {
+	names := fieldNames()
+	for text, want := range map[string]string{
+		"`policy.severities`, `schedule.cron`, `keepPods.afterFailure`, `controller.priorityClassName`": "",
+		"`policy.exclude`, `controller.version`, `controller.go`, `controller.yaml`, `spec.nodes`":      "",
+		"`policy.severitys`":        "there is no setting policy.severitys",
+		"`keepPods.onFailure`":      "there is no setting keepPods.onFailure",
+		"`controller.nodeselector`": "there is no setting controller.nodeselector",
+		"`schedule.interval.hours`": "there is no setting schedule.interval.hours",
+	} {
+		got := strings.Join(unknownFields(parse("docs/page.md", []byte(text)), names), "\n")
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("of %s it says %q, want %q", text, got, want)
+		}
+	}
 }
 
 func TestUnknownNames_AreFound(t *testing.T) {
