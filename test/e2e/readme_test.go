@@ -41,6 +41,9 @@ const (
 	young = "--older-than=0s"
 )
 
+// narrowed has the flags that choose nodes and images. The last --older-than holds.
+const narrowed = "kubectl imageclean run -l pool=ci --older-than 7d --image 'ghcr.io/acme/*' --exclude 'ghcr.io/acme/base:*'"
+
 // readme are the commands of README.md, in the order in which they are typed here.
 var readme = []row{
 	{command: "kubectl imageclean list", says: acmeOld},
@@ -49,11 +52,10 @@ var readme = []row{
 	{command: "kubectl imageclean run --severity CRITICAL,HIGH --ignore-unfixed", with: scans, code: 2, says: acmeOld},
 	{command: "kubectl imageclean run --no-scan", with: young, code: 2, says: acmeWeb},
 	{command: "kubectl imageclean run --dry-run -o json", with: scans, says: `"kind": "Plan"`},
+	// Everything here is younger than a week; of what is not, the other flags choose.
+	{command: narrowed, with: "--db-repository $DATABASE", says: "nothing to do"},
+	{command: narrowed, with: scans + " --dry-run -o json > narrowed.json", after: isNarrowed("narrowed.json")},
 	{command: "kubectl imageclean run --yes node1 node2", with: scans, says: "removed ", after: isGone(acmeOld, acmeBase)},
-	{
-		command: "kubectl imageclean run -l pool=ci --older-than 7d --image 'ghcr.io/acme/*' --exclude 'ghcr.io/acme/base:*'",
-		with:    "--db-repository $DATABASE", says: "nothing to do",
-	},
 	{command: "kubectl imageclean run --yes -o html > report.html", with: scans, before: isStale, says: "removed ", after: holds("report.html", acmeOld)},
 	{command: "kubectl imageclean run --dry-run --save-plan plan.json", with: scans, before: isStale, says: "the plan is saved", after: holds("plan.json", acmeOld)},
 	{command: "kubectl imageclean apply -f plan.json", with: "--db-repository $DATABASE", asks: true, says: "removed ", after: isGone(acmeOld)},
@@ -63,9 +65,9 @@ var readme = []row{
 	{command: "kubectl imageclean status", code: 1, says: "kubectl imageclean install"},
 	{command: "kubectl imageclean explain ghcr.io/acme/web:1.2", with: scans, says: "NotVulnerable"},
 	{command: "kubectl imageclean remove ghcr.io/acme/web:1.8", asks: true, says: "removed ", after: isGone(acmeWeb)},
-	{command: "kubectl imageclean exclusions lint"},
 
 	{command: "kubectl imageclean exclusions add 'ghcr.io/acme/base:*'", says: "ghcr.io/acme/base:*"},
+	{command: "kubectl imageclean exclusions lint", code: 1, says: "NoMatch"}, // that image is gone by now
 	{command: `echo '{"excluded": ["docker.io/library/*", "ghcr.io/acme/base:*"]}' > sample.json`},
 	{command: "kubectl create configmap excluded --from-file=sample.json --namespace=kube-system", says: "created"},
 	{command: "kubectl label configmap excluded eraser.sh/exclude.list=true -n kube-system", says: "labeled", after: areExcluded("docker.io/library/*", "ghcr.io/acme/base:*")},
@@ -270,6 +272,34 @@ func holds(name, text string) func(*testing.T, string) {
 		t.Helper()
 		if written, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !contains(string(written), text) {
 			t.Errorf("%s does not have %s (%v): %.500s", name, text, err, written)
+		}
+	}
+}
+
+// isNarrowed looks whether a saved plan is what the flags of narrowed choose: each of them keeps something.
+func isNarrowed(name string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		written, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, node := parse(t, result{stdout: string(written)}), bed.Nodes()[1]
+		if len(d.Nodes) != 1 || d.Nodes[0].Name != node {
+			t.Errorf("-l chooses %v, want %s", d.Nodes, node)
+		}
+		if removed := d.decided(node, removes); !slices.Contains(removed, acmeOld) {
+			t.Errorf("%v go, and not %s", removed, acmeOld)
+		}
+		if reasons := d.reasons(node, acmeBase); !slices.Contains(reasons, "Excluded") {
+			t.Errorf("--exclude does not keep %s: %v", acmeBase, reasons)
+		}
+		everything := func(string, string) bool { return true }
+		for _, ref := range d.decided(node, everything) {
+			left := slices.Contains(d.reasons(node, ref), "NotSelected")
+			if of := strings.HasPrefix(ref, "ghcr.io/acme/"); left == of {
+				t.Errorf("--image leaves out %s: %t", ref, left)
+			}
 		}
 	}
 }
