@@ -49,7 +49,7 @@ func newCompletionCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&flags.installKubectl, "install-kubectl", flags.installKubectl, "Have kubectl complete the plugin, by a script on the PATH")
-	cmd.Flags().StringVar(&flags.dir, "dir", flags.dir, "The folder for that script (default where the plugin is, or else a folder of the PATH)")
+	cmd.Flags().StringVar(&flags.dir, "dir", flags.dir, "The folder for the script of --install-kubectl (default where the plugin is, or else a folder of the PATH)")
 	completeFlag(cmd, "dir", folders)
 	for _, shell := range shells {
 		cmd.AddCommand(newShellCommand(streams, shell))

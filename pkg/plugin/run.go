@@ -93,7 +93,7 @@ func (f *runFlags) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.exitCode, "exit-code", f.exitCode, "With --dry-run: exit with this code, 1 to 255, when there is something to remove")
 	flags.BoolVar(&f.noTUI, "no-tui", f.noTUI, "Ask in the terminal, and open no screen")
-	flags.BoolVar(&f.accessible, "accessible", f.accessible, "The same, and tell of progress in plain lines, for screen readers")
+	flags.BoolVar(&f.accessible, "accessible", f.accessible, "Ask in the terminal, open no screen, and tell of progress in plain lines, for screen readers")
 	flags.StringArrayVar(&f.images, "image", f.images, "Consider only images that match this pattern. May be repeated")
 }
 

@@ -70,7 +70,7 @@ func (f *sessionFlags) addPodsTo(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.selector, "selector", "l", f.selector, "Only nodes with these labels (label query, as of 'kubectl get nodes -l')")
 	flags.IntVar(&f.parallelism, "parallelism", f.parallelism, "How many nodes to work on at once")
 	flags.StringVar(&f.registry, "registry", f.registry, "Where imageclean's own images are pulled from")
-	flags.StringVar(&f.imagePullSecret, "image-pull-secret", f.imagePullSecret, "A secret in the namespace, when that registry asks for one")
+	flags.StringVar(&f.imagePullSecret, "image-pull-secret", f.imagePullSecret, "A secret of the namespace, where the registry of imageclean's own images asks for one")
 	flags.BoolVar(&f.privileged, "privileged", f.privileged, "Run the pods privileged, where a platform lets nothing less reach the runtime")
 	flags.StringVar(&f.runtimeSocket, "runtime-socket", f.runtimeSocket, "Where the container runtime listens on the nodes, when it is not found by itself")
 }

@@ -38,7 +38,7 @@ func (f *settingsFlags) addTo(cmd *cobra.Command) {
 	flags.Var(durationValue{&f.interval}, "interval", fmt.Sprintf(
 		"The time from one scheduled pass to the next, such as 48h or 7d; from %s to %s (default %s)",
 		api.Duration(api.MinInterval), api.Duration(api.MaxInterval), defaults.Schedule.Interval))
-	flags.IntVar(&f.intervalHours, "interval-hours", 0, "The same, in hours")
+	flags.IntVar(&f.intervalHours, "interval-hours", 0, "The time from one scheduled pass to the next, in hours")
 	flags.StringVar(&f.schedule, "schedule", "", "When scheduled passes run, instead of at an interval: a cron expression, such as '0 3 * * 0'")
 	flags.StringVar(&f.timeZone, "time-zone", "", "The time zone of --schedule, such as Europe/Berlin (default UTC)")
 	flags.BoolVar(&f.beginImmediately, "begin-immediately", false, "Run the first pass at once, and not one interval after the installation")
@@ -50,7 +50,7 @@ func (f *settingsFlags) addTo(cmd *cobra.Command) {
 	flags.Float64Var(&f.successRatio, "success-ratio", defaults.Nodes.SuccessRatio, "How many of the nodes have to succeed for a pass to be completed, from 0 to 1")
 	flags.Var(durationValue{&f.keepPods}, "keep-pods", fmt.Sprintf(
 		"How long the pods of a pass stay once it has ended, for 'kubectl logs' (default %s)", defaults.KeepPods.AfterSuccess))
-	flags.Var(durationValue{&f.keepFailedPods}, "keep-failed-pods", "The same, for a pass that failed (default as --keep-pods)")
+	flags.Var(durationValue{&f.keepFailedPods}, "keep-failed-pods", "How long the pods of a pass that failed stay, for 'kubectl logs' (default as --keep-pods)")
 	flags.StringArrayVar(&f.nodeSelector, "node-selector", nil, "A label, key=value, of the nodes that the controller itself may run on. May be repeated; an empty one stands for none")
 	flags.StringArrayVar(&f.tolerations, "toleration", nil,
 		"A taint, key[=value][:effect], that the controller itself tolerates. May be repeated; an empty one stands for none")

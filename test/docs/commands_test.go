@@ -159,6 +159,17 @@ func pageOf(name string) string {
 	return strings.ReplaceAll(name, "_", "-")
 }
 
+// TestFlags_AreExplainedOnTheirOwn finds what refers to the flag before: flags are listed by their names.
+func TestFlags_AreExplainedOnTheirOwn(t *testing.T) {
+	each(tree(), func(cmd *cobra.Command) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if strings.HasPrefix(f.Usage, "The same") {
+				t.Errorf("%s --%s: %s", cmd.CommandPath(), f.Name, f.Usage)
+			}
+		})
+	})
+}
+
 // TestCommandPages_HaveAllFlags looks that nothing is left out on the way.
 func TestCommandPages_HaveAllFlags(t *testing.T) {
 	pages := pages(t)
