@@ -84,6 +84,9 @@ func pages(t *testing.T) map[string][]byte {
 	each(root, func(cmd *cobra.Command) {
 		taken := hide(cmd, shared)
 		cmd.Long = strings.ReplaceAll(cmd.Long, "\n ", "\n") // help is indented
+		if len(cmd.Aliases) > 0 {
+			cmd.Long += "\n\nAliases: `" + strings.Join(cmd.Aliases, "`, `") + "`" // pages of cobra do not have them
+		}
 		var written bytes.Buffer
 		if err := doc.GenMarkdownCustom(cmd, &written, pageOf); err != nil {
 			t.Fatal(err)
@@ -170,11 +173,16 @@ func TestFlags_AreExplainedOnTheirOwn(t *testing.T) {
 	})
 }
 
-// TestCommandPages_HaveAllFlags looks that nothing is left out on the way.
-func TestCommandPages_HaveAllFlags(t *testing.T) {
+// TestCommandPages_HaveAllFlagsAndAliases looks that nothing is left out on the way.
+func TestCommandPages_HaveAllFlagsAndAliases(t *testing.T) {
 	pages := pages(t)
 	each(tree(), func(cmd *cobra.Command) {
 		page := string(pages[pageOf(strings.ReplaceAll(cmd.CommandPath(), " ", "_")+".md")])
+		for _, alias := range cmd.Aliases {
+			if !strings.Contains(page, "`"+alias+"`") {
+				t.Errorf("the page of %q does not have its alias %s", cmd.CommandPath(), alias)
+			}
+		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			flag := fmt.Sprintf("--%s ", f.Name)
 			if !f.Hidden && !strings.Contains(page+string(pages["README.md"]), flag) {
