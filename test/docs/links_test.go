@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,9 @@ func slug(heading string) string {
 	}, strings.TrimSpace(heading))
 }
 
+// branch is where a file may be another one tomorrow.
+var branch = regexp.MustCompile(`^https://github\.com/[^/]+/[^/]+/blob/(?:main|master)/`)
+
 // brokenLinks are those that lead nowhere, and what looks like HTML and would not be shown.
 func brokenLinks(d document, all map[string]document) []string {
 	var problems []string
@@ -52,6 +56,9 @@ func broken(d document, link string, all map[string]document) string {
 	case to.Scheme != "" || to.Host != "":
 		if to.Scheme != "https" || !strings.Contains(to.Hostname(), ".") || to.User != nil {
 			return "is no address with https"
+		}
+		if branch.MatchString(link) && !strings.HasPrefix(link, "https://github.com/imageclean/") {
+			return "names a branch of others, where files change: name a tag"
 		}
 		return ""
 	case strings.HasPrefix(to.Path, "/"):
@@ -80,27 +87,30 @@ func TestBrokenLinks_AreFound(t *testing.T) {
 		"docs/other.md": "# What `it` does, and _why_ – 1.0\n\n## Twice\n\n## Twice\n",
 	}
 	for link, want := range map[string]string{
-		"[a](other.md)":                             "",
-		"[a](other.md#what-it-does-and-why--10)":    "",
-		"[a](other.md#twice-1)":                     "",
-		"[a](#here)":                                "",
-		"[a](../README.md)":                         "",
-		"![a](../docs/screens/review.svg)":          "",
-		"[a](https://example.com/a?b#c)":            "",
-		"[a][b]\n\n[b]: other.md":                   "",
-		"[a](#there)":                               "a heading that is not there",
-		"[a](other.md#twice-2)":                     "a heading that is not there",
-		"[a](other.md#What-it-does)":                "a heading that is not there",
-		"[a](anothr.md)":                            "leads to nothing",
-		"[a](README.md)":                            "leads to nothing",
-		"![a](screens/reviews.svg)":                 "leads to nothing",
-		"[a][b]\n\n[b]: anothr.md":                  "leads to nothing",
-		"| a | b |\n|---|---|\n| c | [a](not.md) |": "leads to nothing",
-		"[a](../../elsewhere/README.md)":            "out of the repository",
-		"[a](/docs/other.md)":                       "is not relative",
-		"[a](http://example.com)":                   "is no address with https",
-		"http://example.com/a is linked by itself":  "is no address with https",
-		"[a](https://example)":                      "is no address with https",
+		"[a](other.md)":                                "",
+		"[a](other.md#what-it-does-and-why--10)":       "",
+		"[a](other.md#twice-1)":                        "",
+		"[a](#here)":                                   "",
+		"[a](../README.md)":                            "",
+		"![a](../docs/screens/review.svg)":             "",
+		"[a](https://example.com/a?b#c)":               "",
+		"[a][b]\n\n[b]: other.md":                      "",
+		"[a](#there)":                                  "a heading that is not there",
+		"[a](other.md#twice-2)":                        "a heading that is not there",
+		"[a](other.md#What-it-does)":                   "a heading that is not there",
+		"[a](anothr.md)":                               "leads to nothing",
+		"[a](README.md)":                               "leads to nothing",
+		"![a](screens/reviews.svg)":                    "leads to nothing",
+		"[a][b]\n\n[b]: anothr.md":                     "leads to nothing",
+		"| a | b |\n|---|---|\n| c | [a](not.md) |":    "leads to nothing",
+		"[a](../../elsewhere/README.md)":               "out of the repository",
+		"[a](/docs/other.md)":                          "is not relative",
+		"[a](http://example.com)":                      "is no address with https",
+		"http://example.com/a is linked by itself":     "is no address with https",
+		"[a](https://example)":                         "is no address with https",
+		"[a](https://github.com/a/b/blob/main/c.go)":   "names a branch",
+		"[a](https://github.com/a/b/blob/master/c.go)": "names a branch",
+		"[a](https://github.com/a/b/blob/v1.2.3/main/c.go), [b](https://github.com/imageclean/kubectl-imageclean/blob/main/a.md)": "",
 		"[a](https://%zz)":                          "is malformed",
 		"pods are called eraser-<node>-x":           "is HTML",
 		"`eraser-<node>` and\n\n```\n<node>\n```\n": "",
