@@ -102,7 +102,7 @@ var settings = map[string]struct {
 		namespace: "kube-system",
 		values: `
 runtimeConfig:
-  schedule: {cron: 0 3 * * 0, timeZone: Europe/Berlin}
+  manager: {scheduling: {cron: 0 3 * * 0, timeZone: Europe/Berlin}}
   policy:
     {severities: [CRITICAL, HIGH], ignoreUnfixed: true, endOfLife: false, olderThan: 3d, databaseRepositories: [registry.example/a:2, registry.example/b:2]}
 `,
@@ -111,20 +111,32 @@ runtimeConfig:
 			"--db-repository", "registry.example/a:2", "--db-repository", "registry.example/b:2",
 		},
 	},
+	"a success ratio of zero": {
+		namespace: "kube-system",
+		values:    `runtimeConfig: {manager: {imageJob: {successRatio: 0}}}`,
+		flags:     []string{"--success-ratio", "0"},
+	},
+	"what is taken back": {
+		namespace: "kube-system",
+		values:    `runtimeConfig: {manager: {scheduling: {beginImmediately: null}, imageJob: {successRatio: null, cleanup: {delayOnSuccess: null}}, pullSecrets: null}}`,
+	},
 	"a namespace and a registry of one's own": {
 		namespace: "tools",
-		values:    `deploy: {image: {registry: "registry.example:5000/team", pullSecret: pull}}`,
-		flags:     []string{"--registry", "registry.example:5000/team", "--image-pull-secret", "pull"},
+		values: `
+runtimeConfig: {manager: {pullSecrets: [pull]}}
+deploy: {image: {registry: "registry.example:5000/team"}}
+`,
+		flags: []string{"--registry", "registry.example:5000/team", "--image-pull-secret", "pull"},
 	},
 	"everything else": {
 		namespace: "tools",
 		values: `
 runtimeConfig:
-  schedule: {interval: 48h}
-  beginImmediately: true
-  policy: {scan: false}
-  nodes: {selector: "pool in (a,b),!old", parallelism: 3, timeout: 90m, successRatio: 0.5, privileged: true, runtimeSocket: /run/a.sock}
-  keepPods: {afterSuccess: 0s, afterFailure: 1w}
+  manager:
+    scheduling: {repeatInterval: 48h, beginImmediately: true}
+    imageJob: {successRatio: 0.5, cleanup: {delayOnSuccess: 0s, delayOnFailure: 1w}}
+  components: {scanner: {enabled: false}}
+  nodes: {selector: "pool in (a,b),!old", parallelism: 3, timeout: 90m, privileged: true, runtimeSocket: /run/a.sock}
 deploy:
   priorityClassName: high
   nodeSelector: {pool: ops, empty: ""}
@@ -185,28 +197,36 @@ deploy:
 
 func TestChart_RefusesValuesThatMakeNoSense(t *testing.T) {
 	for values, want := range map[string]string{
-		`runtimeConfig: {schedule: {interval: 23h}}`:                        "/runtimeConfig/schedule/interval",
-		`runtimeConfig: {schedule: {interval: 91d}}`:                        "/runtimeConfig/schedule/interval",
-		`runtimeConfig: {schedule: {interval: 2161h}}`:                      "/runtimeConfig/schedule/interval",
-		`runtimeConfig: {schedule: {interval: 48}}`:                         "/runtimeConfig/schedule/interval",
-		`runtimeConfig: {schedule: {interval: 2d, cron: "@weekly"}}`:        "/runtimeConfig/schedule",
-		`runtimeConfig: {schedule: {interval: 2d, timeZone: UTC}}`:          "/runtimeConfig/schedule",
-		`runtimeConfig: {schedule: {cron: "@every 1m"}}`:                    "/runtimeConfig/schedule/cron",
-		`runtimeConfig: {schedule: {cron: "0 3 * *"}}`:                      "/runtimeConfig/schedule/cron",
-		`runtimeConfig: {schedule: {cron: "@weekly", timeZone: Local}}`:     "/runtimeConfig/schedule/timeZone",
-		`runtimeConfig: {policy: {severities: [BAD]}}`:                      "/runtimeConfig/policy/severities/0",
-		`runtimeConfig: {policy: {severities: []}}`:                         "/runtimeConfig/policy/severities",
-		`runtimeConfig: {policy: {olderThan: soon}}`:                        "/runtimeConfig/policy/olderThan",
-		`runtimeConfig: {nodes: {parallelism: 0}}`:                          "/runtimeConfig/nodes/parallelism",
-		`runtimeConfig: {nodes: {successRatio: 1.5}}`:                       "/runtimeConfig/nodes/successRatio",
-		`runtimeConfig: {nodes: {runtimeSocket: a.sock}}`:                   "/runtimeConfig/nodes/runtimeSocket",
-		`runtimeConfig: {controller: {registry: a}}`:                        "'controller' not allowed",
-		`runtimeConfig: {manager: {scheduling: {repeatInterval: 24h}}}`:     "'manager' not allowed",
-		`deploy: {image: {repo: a}}`:                                        "'repo' not allowed",
-		`deploy: {image: {registry: "a/"}}`:                                 "/deploy/image/registry",
-		`deploy: {additionalPodLabels: {app.kubernetes.io/managed-by: me}}`: "'app.kubernetes.io/managed-by'",
-		`deploy: {nodeSelector: {pool: 1}}`:                                 "/deploy/nodeSelector/pool",
-		`interval: 2d`:                                                      "'interval' not allowed",
+		`runtimeConfig: {manager: {scheduling: {repeatInterval: 23h}}}`:                 "/runtimeConfig/manager/scheduling/repeatInterval",
+		`runtimeConfig: {manager: {scheduling: {repeatInterval: 91d}}}`:                 "/runtimeConfig/manager/scheduling/repeatInterval",
+		`runtimeConfig: {manager: {scheduling: {repeatInterval: 2161h}}}`:               "/runtimeConfig/manager/scheduling/repeatInterval",
+		`runtimeConfig: {manager: {scheduling: {repeatInterval: 48}}}`:                  "/runtimeConfig/manager/scheduling/repeatInterval",
+		`runtimeConfig: {manager: {scheduling: {repeatInterval: 2d, cron: "@weekly"}}}`: "/runtimeConfig/manager/scheduling",
+		`runtimeConfig: {manager: {scheduling: {repeatInterval: 2d, timeZone: UTC}}}`:   "/runtimeConfig/manager/scheduling",
+		`runtimeConfig: {manager: {scheduling: {cron: "@every 1m"}}}`:                   "/runtimeConfig/manager/scheduling/cron",
+		`runtimeConfig: {manager: {scheduling: {cron: "0 3 * *"}}}`:                     "/runtimeConfig/manager/scheduling/cron",
+		`runtimeConfig: {manager: {scheduling: {cron: "@weekly", timeZone: Local}}}`:    "/runtimeConfig/manager/scheduling/timeZone",
+		`runtimeConfig: {manager: {scheduling: null}}`:                                  "'scheduling'",
+		`runtimeConfig: {manager: {imageJob: {successRatio: 1.5}}}`:                     "/runtimeConfig/manager/imageJob/successRatio",
+		`runtimeConfig: {manager: {imageJob: {cleanup: {delayOnSuccess: soon}}}}`:       "/runtimeConfig/manager/imageJob/cleanup/delayOnSuccess",
+		`runtimeConfig: {manager: {imageJob: {cleanup: null}}}`:                         "'cleanup'",
+		`runtimeConfig: {manager: {pullSecrets: [a, b]}}`:                               "/runtimeConfig/manager/pullSecrets",
+		`runtimeConfig: {manager: {priorityClassName: high}}`:                           "'priorityClassName' not allowed",
+		`runtimeConfig: {components: {collector: {enabled: true}}}`:                     "'collector' not allowed",
+		`runtimeConfig: {components: null}`:                                             "'components'",
+		`runtimeConfig: {policy: {severities: [BAD]}}`:                                  "/runtimeConfig/policy/severities/0",
+		`runtimeConfig: {policy: {severities: []}}`:                                     "/runtimeConfig/policy/severities",
+		`runtimeConfig: {policy: {olderThan: soon}}`:                                    "/runtimeConfig/policy/olderThan",
+		`runtimeConfig: {nodes: {parallelism: 0}}`:                                      "/runtimeConfig/nodes/parallelism",
+		`runtimeConfig: {nodes: {runtimeSocket: a.sock}}`:                               "/runtimeConfig/nodes/runtimeSocket",
+		`runtimeConfig: {controller: {registry: a}}`:                                    "'controller' not allowed",
+		`runtimeConfig: {schedule: {interval: 24h}}`:                                    "'schedule' not allowed",
+		`deploy: {image: {pullSecret: a}}`:                                              "'pullSecret' not allowed",
+		`deploy: {image: {repo: a}}`:                                                    "'repo' not allowed",
+		`deploy: {image: {registry: "a/"}}`:                                             "/deploy/image/registry",
+		`deploy: {additionalPodLabels: {app.kubernetes.io/managed-by: me}}`:             "'app.kubernetes.io/managed-by'",
+		`deploy: {nodeSelector: {pool: 1}}`:                                             "/deploy/nodeSelector/pool",
+		`interval: 2d`:                                                                  "'interval' not allowed",
 	} {
 		if out, err := template(t, "kube-system", values); err == nil || !strings.Contains(out, want) {
 			t.Errorf("%s: %v, %q is not in\n%s", values, err, want, out)

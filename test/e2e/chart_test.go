@@ -15,6 +15,8 @@ import (
 const (
 	release = "cleaner"
 	chart   = "../../dist/chart/imageclean"
+	// interval is the value that says how often scheduled passes run.
+	interval = "runtimeConfig.manager.scheduling.repeatInterval"
 )
 
 // helm runs helm in the namespace of the installation.
@@ -32,7 +34,7 @@ func byHelm(t *testing.T, args ...string) result {
 	t.Helper()
 	return helm(t, append([]string{
 		"install", release, chart, "--wait", "--timeout", "2m", "--set",
-		"runtimeConfig.schedule.interval=2d,runtimeConfig.policy.scan=false,runtimeConfig.keepPods.afterSuccess=0s",
+		interval + "=2d,runtimeConfig.components.scanner.enabled=false,runtimeConfig.manager.imageJob.cleanup.delayOnSuccess=0s",
 	}, args...)...)
 }
 
@@ -88,13 +90,13 @@ func TestChart(t *testing.T) {
 	refuses(t, imageclean(t, "uninstall", "--yes"), "'helm uninstall -n kube-system "+release+"'")
 
 	t.Run("upgrades", func(t *testing.T) {
-		wantCode(t, helm(t, "upgrade", release, chart, "--reuse-values", "--set", "runtimeConfig.schedule.interval=3d", "--wait"), 0)
+		wantCode(t, helm(t, "upgrade", release, chart, "--reuse-values", "--set", interval+"=3d", "--wait"), 0)
 		if text := settingsText(t); !strings.Contains(text, "interval: 3d") || !strings.Contains(text, "scan: false") {
 			t.Errorf("the settings are %s", text)
 		}
 		eventually(t, "the next pass is a day later", func() bool { s := status(t); return s.NextAt != nil && s.NextAt.After(*due) })
-		r := helm(t, "upgrade", release, chart, "--reuse-values", "--set", "runtimeConfig.schedule.interval=23h")
-		refuses(t, r, "/runtimeConfig/schedule/interval")
+		r := helm(t, "upgrade", release, chart, "--reuse-values", "--set", interval+"=23h")
+		refuses(t, r, "/runtimeConfig/manager/scheduling/repeatInterval")
 	})
 	t.Run("upgrades where the system list is another", upgradesWhereTheSystemListIsAnother)
 
