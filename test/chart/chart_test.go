@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -192,6 +193,31 @@ deploy:
 	want := map[string]any{"limits": map[string]any{"cpu": "2", "memory": "1Gi"}, "requests": map[string]any{"cpu": "50m", "memory": "128Mi"}}
 	if diff := cmp.Diff(want, resources); diff != "" || label != "ops" || len(affinity) != 1 {
 		t.Errorf("label %q, affinity %v, resources %s", label, affinity, diff)
+	}
+}
+
+func TestChart_NotesHaveAnUpgradeThatWorks(t *testing.T) {
+	for _, values := range []string{"{}", `runtimeConfig: {manager: {scheduling: {repeatInterval: 3d}}}`, `runtimeConfig: {manager: {scheduling: {cron: "0 3 * * 0", timeZone: Europe/Berlin}}}`} {
+		path := filepath.Join(t.TempDir(), "values.yaml")
+		if err := os.WriteFile(path, []byte(values), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := helm(t, "install", "cleaner", chart, "--dry-run=client", "--namespace", "tools", "--values", path)
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		_, notes, _ := strings.Cut(out, "NOTES:")
+		_, command, _ := strings.Cut(notes, "helm upgrade ")
+		command, _, _ = strings.Cut(command, "\n")
+		args := strings.Fields(command)
+		want := []string{"cleaner", "oci://ghcr.io/imageclean/charts/imageclean", "--version", "0.0.0-snapshot-dev", "-n", "tools", "--reset-then-reuse-values", "--set"}
+		if len(args) != len(want)+1 || !slices.Equal(args[:len(want)], want) {
+			t.Fatalf("the notes are %s", notes)
+		}
+		out, err = helm(t, "template", "cleaner", chart, "--values", path, "--set", args[len(want)])
+		if _, value, _ := strings.Cut(args[len(want)], "="); err != nil || !strings.Contains(out, value) {
+			t.Errorf("%s with %s: %v: %s", values, args[len(want)], err, out)
+		}
 	}
 }
 

@@ -20,6 +20,9 @@
 {{- range .Values.runtimeConfig.manager.pullSecrets -}}{{- . -}}{{- end -}}
 {{- end }}
 
+{{- /* Where releases of this chart are. */}}
+{{- define "imageclean.address" -}}oci://ghcr.io/imageclean/charts/imageclean{{- end }}
+
 {{- /* The settings, as install writes them: how the controller runs itself is in them as well. */}}
 {{- define "imageclean.settings" -}}
 {{- $deploy := .Values.deploy -}}
