@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 	_ "time/tzdata" // the image has none
@@ -31,6 +32,7 @@ func main() {
 func run(args []string) error {
 	o := controller.Options{Hour: time.Hour}
 	var kubeconfig string
+	var memory int64
 	var showVersion bool
 	flags := flag.NewFlagSet("imageclean-controller", flag.ContinueOnError)
 	flags.StringVar(&o.Namespace, "namespace", "", "the controller's own `namespace`, where node pods go")
@@ -38,6 +40,7 @@ func run(args []string) error {
 	flags.StringVar(&o.MetricsAddress, "metrics-address", ":8080", "where metrics are served; 0 for nowhere")
 	flags.StringVar(&o.HealthAddress, "health-address", ":8081", "where /healthz and /readyz are served")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "wait until no other controller is at work")
+	flags.Int64Var(&memory, "memory", 0, "how many `bytes` of memory the container may have; 0 where nobody says")
 	flags.DurationVar(&o.Hour, "hour", o.Hour, "how long an hour of the schedule is; for tests")
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "a kubeconfig `file`, outside of a cluster")
 	flags.BoolVar(&showVersion, "version", false, "print the version and end")
@@ -57,7 +60,10 @@ func run(args []string) error {
 		return errors.New("--namespace is not given: write the controller's own")
 	case o.Hour <= 0:
 		return fmt.Errorf("--hour is %s; write more than 0s", o.Hour)
+	case memory < 0:
+		return fmt.Errorf("--memory is %d; write 0 or more", memory)
 	}
+	limitHeap(memory)
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logs)))
 	config, err := connect(kubeconfig)
 	if err != nil {
@@ -66,6 +72,13 @@ func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	return controller.Run(ctx, config, o)
+}
+
+// limitHeap has garbage collected harder from four fifths of the container's memory on: the rest is for pages of the vulnerability database.
+func limitHeap(memory int64) {
+	if memory > 0 {
+		debug.SetMemoryLimit(memory / 5 * 4)
+	}
 }
 
 func connect(kubeconfig string) (*rest.Config, error) {

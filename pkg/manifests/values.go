@@ -47,7 +47,7 @@ func (o Options) values() values {
 	}
 }
 
-// resources are the controller's. GOMEMLIMIT, in its manifest, goes with the limit of memory.
+// resources are the controller's.
 func resources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("128Mi")},

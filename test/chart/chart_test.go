@@ -190,6 +190,11 @@ deploy:
 	affinity, _, _ := unstructured.NestedMap(d, "spec", "template", "spec", "affinity", "nodeAffinity")
 	containers, _, _ := unstructured.NestedSlice(d, "spec", "template", "spec", "containers")
 	resources := containers[0].(map[string]any)["resources"]
+	env, _, _ := unstructured.NestedSlice(containers[0].(map[string]any), "env")
+	memory := map[string]any{"name": "MEMORY", "valueFrom": map[string]any{"resourceFieldRef": map[string]any{"resource": "limits.memory", "divisor": "1"}}}
+	if !slices.ContainsFunc(env, func(v any) bool { return cmp.Equal(v, any(memory)) }) {
+		t.Errorf("the controller does not know how much memory it has: %v", env)
+	}
 	want := map[string]any{"limits": map[string]any{"cpu": "2", "memory": "1Gi"}, "requests": map[string]any{"cpu": "50m", "memory": "128Mi"}}
 	if diff := cmp.Diff(want, resources); diff != "" || label != "ops" || len(affinity) != 1 {
 		t.Errorf("label %q, affinity %v, resources %s", label, affinity, diff)

@@ -226,7 +226,7 @@ func killController(t *testing.T) {
 // restartController has another pod of it take over, with arguments besides those that it is installed with.
 func restartController(t *testing.T, args ...string) {
 	t.Helper()
-	all := append([]string{"--namespace=$(NAMESPACE)"}, args...)
+	all := append([]string{"--namespace=$(NAMESPACE)", "--memory=$(MEMORY)"}, args...)
 	text, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)
