@@ -186,7 +186,7 @@ fuzz: ## Each fuzz target, for FUZZTIME (20s)
 		./test/fuzz "./$$(dirname "$$file")" "$${func#func }" $(FUZZTIME) || exit 1; done
 
 .PHONY: check-html
-check-html: ## The HTML report in a browser: how it looks and works, and whether it is accessible
+check-html: ## The HTML report in a browser: how it looks and works, and whether it is accessible; and whether the drawings of the documentation can be drawn
 	@./test/html/check $(CURDIR)/artifacts/html
 
 .PHONY: e2e
