@@ -74,6 +74,16 @@ func loadContainerd(ctx context.Context, source string, progress io.Writer) (str
 	})
 }
 
+// BuildKubectl returns the path of the kubectl of the cluster's version, which no cluster has to be up for.
+func BuildKubectl(ctx context.Context, progress io.Writer) (string, error) {
+	source, err := sourceDir()
+	if err != nil {
+		return "", err
+	}
+	dir, err := loadKubernetes(ctx, filepath.Join(source, "kubernetes"), progress)
+	return filepath.Join(dir, "kubectl"), err
+}
+
 func loadKubernetes(ctx context.Context, source string, progress io.Writer) (string, error) {
 	key, err := hashFiles(filepath.Join(source, "go.mod"), filepath.Join(source, "go.sum"), filepath.Join(source, "main.go"))
 	if err != nil {

@@ -15,12 +15,13 @@ import (
 	"github.com/imageclean/kubectl-imageclean/test/cluster"
 )
 
-const usage = `usage: testcluster up [--nodes N] | status | down | containerds
+const usage = `usage: testcluster up [--nodes N] | status | down | containerds | kubectl
 
 up           start the cluster and print the shell lines that select it
 status       say whether it is healthy
 down         end it; fail if anything of it is left
 containerds  print the folders of the programs that its nodes run, one for each version
+kubectl      print the path of a kubectl, which is built if need be; it needs no cluster
 `
 
 var errUsage = errors.New("bad usage")
@@ -52,8 +53,19 @@ func run(ctx context.Context, args []string) error {
 		return status(ctx)
 	case "containerds":
 		return containerds()
+	case "kubectl":
+		return kubectl(ctx)
 	}
 	return errUsage
+}
+
+func kubectl(ctx context.Context) error {
+	path, err := cluster.BuildKubectl(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	fmt.Println(path)
+	return nil
 }
 
 func up(ctx context.Context, args []string) error {
