@@ -47,7 +47,7 @@ const narrowed = "kubectl imageclean run -l pool=ci --older-than 7d --image 'ghc
 // readme are the commands of README.md, in the order in which they are typed here.
 var readme = []row{
 	{command: "kubectl imageclean list", says: acmeOld},
-	{command: "kubectl imageclean run --dry-run", with: scans, says: "to remove, at most"},
+	{command: "kubectl imageclean run --dry-run", with: scans, says: "copies), at most"},
 	{command: "kubectl imageclean run", with: scans, code: 2, says: "nobody can be asked here"}, // TestScreen has it in a terminal
 	{command: "kubectl imageclean run --severity CRITICAL,HIGH --ignore-unfixed", with: scans, code: 2, says: acmeOld},
 	{command: "kubectl imageclean run --no-scan", with: young, code: 2, says: acmeWeb},
