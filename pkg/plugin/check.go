@@ -91,7 +91,7 @@ func (o *checkOptions) Run(ctx context.Context) (err error) {
 	if err := report.Print(o.Out, d, o.format); err != nil {
 		return err
 	}
-	fmt.Fprintf(o.ErrOut, "\n%d ok, %s, %d failed, %d skipped\n", d.Summary.OK, plural(d.Summary.Warning, "warning"), d.Summary.Failed, d.Summary.Skipped)
+	fmt.Fprintf(o.ErrOut, "\n%d ok, %s, %d failed, %d skipped\n", d.Summary.OK, report.Plural(d.Summary.Warning, "warning"), d.Summary.Failed, d.Summary.Skipped)
 	if d.Summary.Failed > 0 {
 		return errors.New("imageclean cannot run like this; the table says what to do")
 	}

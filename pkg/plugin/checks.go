@@ -124,7 +124,7 @@ func (c *checker) exclusions(ctx context.Context) {
 		c.add("exclusions", report.CheckFailed, err.Error(), "until this is mended nothing is removed")
 		return
 	}
-	c.add("exclusions", report.CheckOK, plural(len(found), "pattern")+" in ConfigMaps, besides the system list", "")
+	c.add("exclusions", report.CheckOK, report.Plural(len(found), "pattern")+" in ConfigMaps, besides the system list", "")
 }
 
 // choose splits the nodes as a run does.
@@ -255,7 +255,7 @@ func (c *checker) reach(ctx context.Context, nodes []nodeexec.Node, results []re
 			if inventory, err := c.fleet.Inventory(ctx, f.Node); err != nil {
 				f.State, f.Found = report.CheckFailed, err.Error()
 			} else {
-				f.Found = fmt.Sprintf("%s %s answers: %s", inventory.Runtime.Name, inventory.Runtime.Version, plural(len(inventory.Images), "image"))
+				f.Found = fmt.Sprintf("%s %s answers: %s", inventory.Runtime.Name, inventory.Runtime.Version, report.Plural(len(inventory.Images), "image"))
 			}
 			return nil
 		})

@@ -40,7 +40,7 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, d *report.Documen
 	if d.Context != "" && (nodes > 1 || d.Summary.Remove > manyCopies) {
 		word = d.Context
 	}
-	return typed(ctx, in, out, word, fmt.Sprintf("Remove %s, %s, from %s?", plural(d.Going(), "image"), plural(d.Summary.Remove, "copy"), plural(nodes, "node")))
+	return typed(ctx, in, out, word, fmt.Sprintf("Remove %s, %s, from %s?", report.Plural(d.Going(), "image"), report.Plural(d.Summary.Remove, "copy"), report.Plural(nodes, "node")))
 }
 
 // typed asks and says whether the word was typed.
@@ -61,14 +61,4 @@ func typed(ctx context.Context, in io.Reader, out io.Writer, word, question stri
 	case text := <-line:
 		return strings.TrimSpace(text) == word, nil
 	}
-}
-
-func plural(n int, noun string) string {
-	switch {
-	case n == 1:
-		return "1 " + noun
-	case strings.HasSuffix(noun, "y"):
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

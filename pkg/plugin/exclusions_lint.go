@@ -77,13 +77,13 @@ func (o *exclusionsLintOptions) Run(ctx context.Context) (err error) {
 	for _, n := range l.Nodes {
 		warnOfNode(o.IOStreams, n.Name, n.State, n.Reason, n.Message)
 	}
-	fmt.Fprintf(o.ErrOut, "\n%s held against %s on %s\n", plural(l.Summary.Patterns, "pattern"), plural(l.Summary.Images, "image"),
-		plural(l.Summary.Nodes-l.Summary.SkippedNodes-l.Summary.FailedNodes, "node"))
+	fmt.Fprintf(o.ErrOut, "\n%s held against %s on %s\n", report.Plural(l.Summary.Patterns, "pattern"), report.Plural(l.Summary.Images, "image"),
+		report.Plural(l.Summary.Nodes-l.Summary.SkippedNodes-l.Summary.FailedNodes, "node"))
 	if err := outcomeErr(l.Outcome); err != nil {
 		return err
 	}
 	if l.Summary.Problems > 0 {
-		return fmt.Errorf("%s with exclusions found", plural(l.Summary.Problems, "problem"))
+		return fmt.Errorf("%s with exclusions found", report.Plural(l.Summary.Problems, "problem"))
 	}
 	return nil
 }

@@ -186,6 +186,6 @@ func (o *explainOptions) summarize(e *report.Explanation) {
 			command += " --no-scan"
 		}
 		fmt.Fprintf(o.ErrOut, "\n%s%s: '%s' would remove it from %d of %s\n",
-			img.ID, report.Printable(also), command, removed, plural(len(img.Nodes), "node"))
+			img.ID, report.Printable(also), command, removed, report.Plural(len(img.Nodes), "node"))
 	}
 }

@@ -92,7 +92,7 @@ func (o *listOptions) Run(ctx context.Context) (err error) {
 	for _, n := range d.Nodes {
 		warnOfNode(o.IOStreams, n.Name, n.State, n.Reason, n.Message)
 	}
-	fmt.Fprintf(o.ErrOut, "\n%s on %s, %d in use\n", plural(d.Summary.Copies, "image"), plural(d.Summary.Nodes-d.Summary.SkippedNodes, "node"), d.Summary.InUse)
+	fmt.Fprintf(o.ErrOut, "\n%s on %s, %d in use\n", report.Plural(d.Summary.Copies, "image"), report.Plural(d.Summary.Nodes-d.Summary.SkippedNodes, "node"), d.Summary.InUse)
 	return outcomeErr(d.Outcome)
 }
 

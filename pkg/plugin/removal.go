@@ -138,7 +138,7 @@ func (o *removal) report(run clean.Run, result *clean.Result) error {
 	if d.Summary.FreedApproximate {
 		about = "about "
 	}
-	fmt.Fprintf(o.ErrOut, "\nremoved %s (%s), kept %d, failed %d; %s%s freed%s\n", plural(d.Going(), "image"), plural(d.Summary.Removed, "copy"),
+	fmt.Fprintf(o.ErrOut, "\nremoved %s (%s), kept %d, failed %d; %s%s freed%s\n", report.Plural(d.Going(), "image"), report.Plural(d.Summary.Removed, "copy"),
 		d.Shown()-d.Summary.Removed-d.Summary.Failed, d.Summary.Failed, about, report.Size(d.Summary.FreedBytes), unscannable(d))
 	return outcomeErr(d.Outcome)
 }
@@ -148,7 +148,7 @@ func unscannable(d *report.Document) string {
 	if d.Summary.Unscannable == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s could not be scanned", plural(d.Summary.Unscannable, "image"))
+	return fmt.Sprintf("; %s could not be scanned", report.Plural(d.Summary.Unscannable, "image"))
 }
 
 // approve shows the plan where that is asked for and says whether to go on. Without --yes it takes a person to say so.
@@ -195,8 +195,8 @@ func (o *removal) present(d *report.Document) error {
 		return err
 	}
 	o.warn(d)
-	fmt.Fprintf(o.ErrOut, "\n%s to remove (%s), at most %s; %s stay%s\n", plural(d.Going(), "image"), plural(d.Summary.Remove, "copy"),
-		report.Size(d.Summary.ReclaimableBytes), plural(d.Shown()-d.Summary.Remove, "copy"), unscannable(d))
+	fmt.Fprintf(o.ErrOut, "\n%s to remove (%s), at most %s; %s stay%s\n", report.Plural(d.Going(), "image"), report.Plural(d.Summary.Remove, "copy"),
+		report.Size(d.Summary.ReclaimableBytes), report.Plural(d.Shown()-d.Summary.Remove, "copy"), unscannable(d))
 	if d.Summary.Remove == 0 && d.Outcome == clean.Planned {
 		fmt.Fprintln(o.ErrOut, "nothing to do")
 	}
@@ -244,7 +244,7 @@ func (o *removal) tellDropped(p *plan.Plan, told int) {
 	if len(d.Dropped) == 0 {
 		return
 	}
-	o.say("%s dropped out since the plan was made:", plural(len(d.Dropped), "image"))
+	o.say("%s dropped out since the plan was made:", report.Plural(len(d.Dropped), "image"))
 	lines := d.DroppedLines()
 	for _, line := range lines[:min(len(lines), mostDropped)] {
 		o.say("  %s", line)

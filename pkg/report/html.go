@@ -254,12 +254,7 @@ func upTo(most int, list []string, rest func(more int) string) []string {
 	return append(slices.Clone(list[:most]), rest(len(list)-most))
 }
 
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return number(n) + " " + noun + "s"
-}
+func count(n int, noun string) string { return number(n) + " " + inflect(n, noun) }
 
 // why says the reason that decided, without its code, which stands beside it.
 func why(r Reason) string {

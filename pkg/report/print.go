@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -93,6 +94,19 @@ func printable(t *metav1.Table) *metav1.Table {
 		}
 	}
 	return t
+}
+
+// Plural is a number of things: "1 copy", "3 copies".
+func Plural(n int, noun string) string { return strconv.Itoa(n) + " " + inflect(n, noun) }
+
+func inflect(n int, noun string) string {
+	switch {
+	case n == 1:
+		return noun
+	case strings.HasSuffix(noun, "y"):
+		return strings.TrimSuffix(noun, "y") + "ies"
+	}
+	return noun + "s"
 }
 
 func columns(names, wide []string) []metav1.TableColumnDefinition {

@@ -240,18 +240,18 @@ func (m *model) applied(msg appliedMsg) {
 // question is the confirmation, as lines of text.
 func (c *confirmation) question(room, width int) []string {
 	lines := []string{
-		"", styleTitle.Render(fmt.Sprintf("Remove %s, %s, from %s?", plural(c.images, "image"), plural(c.copies, "copy"), plural(c.nodes, "node"))),
+		"", styleTitle.Render(fmt.Sprintf("Remove %s, %s, from %s?", report.Plural(c.images, "image"), report.Plural(c.copies, "copy"), report.Plural(c.nodes, "node"))),
 		"It frees up to " + report.Size(c.bytes) + "; images share layers.",
 	}
 	if c.hidden > 0 {
-		lines = append(lines, styleAttention.Render(fmt.Sprintf("! The filter hides %s of these from you.", plural(c.hidden, "image"))))
+		lines = append(lines, styleAttention.Render(fmt.Sprintf("! The filter hides %s of these from you.", report.Plural(c.hidden, "image"))))
 	}
 	end := []string{
 		"", "Type " + styleTitle.Render(oneLine(c.word)) + " and press Enter; esc goes back.",
 		"", "> " + oneLine(c.typed) + styleCursor.Render(" "), styleAttention.Render(c.notice),
 	}
 	if room -= len(lines) + len(end); len(c.dropped) > 0 && room > 2 {
-		lines = append(lines, "", plural(len(c.dropped), "copy")+" marked before, not removed:")
+		lines = append(lines, "", report.Plural(len(c.dropped), "copy")+" marked before, not removed:")
 		shown := c.dropped
 		if len(shown) > room-2 {
 			shown = shown[:room-3]

@@ -6,6 +6,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
+	"github.com/imageclean/kubectl-imageclean/pkg/report"
 )
 
 // shownTargets are the copies of all rows; a heading stands for rows that are there anyway, or folded away.
@@ -66,7 +67,7 @@ func (m *model) pressSpace() {
 func (m *model) changed(how string, n int) {
 	m.tallies = nil
 	if n > 0 {
-		m.say(fmt.Sprintf("%s %s; u takes it back", how, plural(n, "copy")))
+		m.say(fmt.Sprintf("%s %s; u takes it back", how, report.Plural(n, "copy")))
 	} else {
 		m.say("nothing there can be " + how)
 	}

@@ -88,7 +88,7 @@ func (m *model) title() string {
 		left += " | ctx " + oneLine(m.options.Context)
 	}
 	if n := max(len(m.next.plan.Nodes), len(m.fleet.names)); n > 0 {
-		left += " | " + plural(n, "node")
+		left += " | " + report.Plural(n, "node")
 	}
 	return styleTitle.Render(sides(left, " "+m.stateWords(), m.width))
 }
@@ -126,7 +126,7 @@ func (m *model) totalsLine() string {
 	t, images := m.marks.total, len(m.marks.catalog.entries)
 	keep := images - t.images - t.skipped
 	inUse := m.marks.catalog.keptInUse
-	removal := fmt.Sprintf("REMOVE %d of %s (%s)", t.images, plural(images, "image"), plural(t.copies, "copy"))
+	removal := fmt.Sprintf("REMOVE %d of %s (%s)", t.images, report.Plural(images, "image"), report.Plural(t.copies, "copy"))
 	rest := fmt.Sprintf("SKIP %d   KEEP %d (%d in use, %d by rule)", t.skipped, keep, inUse, keep-inUse)
 	if m.width < 100 {
 		rest = fmt.Sprintf("SKIP %d  KEEP %d", t.skipped, keep)

@@ -126,7 +126,7 @@ func verdictWords(v *scan.Verdict) string {
 	case len(v.Findings) == 0:
 		return string(v.State)
 	}
-	return fmt.Sprintf("%s: %s, listed below, the worst first", v.State, plural(len(v.Findings), "finding"))
+	return fmt.Sprintf("%s: %s, listed below, the worst first", v.State, report.Plural(len(v.Findings), "finding"))
 }
 
 // addReasons adds every reason once, with how many copies it holds for.
@@ -147,7 +147,7 @@ func (m *model) addReasons(img *plan.Image) {
 			text += " (" + r.Source + ")"
 		}
 		if copies[r] < len(img.Copies) {
-			text += fmt.Sprintf(" [%d of %s]", copies[r], plural(len(img.Copies), "copy"))
+			text += fmt.Sprintf(" [%d of %s]", copies[r], report.Plural(len(img.Copies), "copy"))
 		}
 		m.add("why", text)
 	}

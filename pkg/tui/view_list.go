@@ -96,7 +96,7 @@ func (m *model) filterWords() string {
 	for i := range m.shown.groups {
 		n += len(m.shown.groups[i].members)
 	}
-	return fmt.Sprintf("filter: %s (%s)", text, plural(n, "row"))
+	return fmt.Sprintf("filter: %s (%s)", text, report.Plural(n, "row"))
 }
 
 func (m *model) columns(l layout) string {

@@ -163,7 +163,7 @@ func (m *model) loadingLines() []string {
 	listed := s.nodes - s.listing - s.failed
 	all = append(all, check(listed+s.failed == s.nodes, fmt.Sprintf("nodes: %d of %d have said what they have", listed, s.nodes)))
 	if s.failed > 0 {
-		all = append(all, styleAttention.Render(fmt.Sprintf(" [!] %s could not be asked", plural(s.failed, "node"))))
+		all = append(all, styleAttention.Render(fmt.Sprintf(" [!] %s could not be asked", report.Plural(s.failed, "node"))))
 	}
 	if s.toScan > 0 {
 		all = append(all, check(s.scanned == s.toScan, fmt.Sprintf("layers: %d of %d scanned", s.scanned, s.toScan)))
