@@ -37,14 +37,20 @@ func (e *Editor) String() string {
 
 // Patterns returns the patterns that are there, as written.
 func (e *Editor) Patterns(ctx context.Context) ([]string, error) {
-	cm, err := e.Client.CoreV1().ConfigMaps(e.Namespace).Get(ctx, editedConfigMap, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
+	cm, _, err := e.get(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading configmap %s/%s: %w", e.Namespace, editedConfigMap, err)
+		return nil, err
 	}
 	return e.read(cm)
+}
+
+// get returns the ConfigMap, and a new one where there is none.
+func (e *Editor) get(ctx context.Context) (cm *corev1.ConfigMap, isNew bool, err error) {
+	cm, err = e.Client.CoreV1().ConfigMaps(e.Namespace).Get(ctx, editedConfigMap, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: editedConfigMap}}, true, nil
+	}
+	return cm, false, e.failed("get", err)
 }
 
 // Add adds the patterns that are not there yet, as written, and returns them. The ConfigMap is created when it is missing.
@@ -103,12 +109,9 @@ func (e *Editor) edit(ctx context.Context, change func([]string) ([]string, erro
 
 func (e *Editor) editOnce(ctx context.Context, change func([]string) ([]string, error)) error {
 	maps := e.Client.CoreV1().ConfigMaps(e.Namespace)
-	cm, err := maps.Get(ctx, editedConfigMap, metav1.GetOptions{})
-	isNew := apierrors.IsNotFound(err)
-	if isNew {
-		cm = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: editedConfigMap}}
-	} else if err != nil {
-		return e.failed("get", err)
+	cm, isNew, err := e.get(ctx)
+	if err != nil {
+		return err
 	}
 	there, err := e.read(cm)
 	if err != nil {
