@@ -138,7 +138,8 @@ type ending struct {
 
 func (e *ending) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, cut := context.WithCancel(request.Context())
-	context.AfterFunc(e.ctx, cut)
+	stop := context.AfterFunc(e.ctx, cut)
+	context.AfterFunc(ctx, func() { stop() }) // what has ended is not remembered
 	response, err := e.next.RoundTrip(request.WithContext(ctx))
 	if err != nil {
 		cut()
