@@ -38,11 +38,16 @@ func helm(t *testing.T, args ...string) (string, error) {
 // template is what helm makes of the chart.
 func template(t *testing.T, namespace, values string) (string, error) {
 	t.Helper()
+	return helm(t, "template", "cleaner", chart, "--namespace", namespace, "--values", valuesFile(t, values))
+}
+
+func valuesFile(t *testing.T, values string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(path, []byte(values), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return helm(t, "template", "cleaner", chart, "--namespace", namespace, "--values", path)
+	return path
 }
 
 // objects are those of a stream of YAML, by kind, namespace and name. The settings are read, so that they can be written in any form.
@@ -203,10 +208,7 @@ deploy:
 
 func TestChart_NotesHaveAnUpgradeThatWorks(t *testing.T) {
 	for _, values := range []string{"{}", `runtimeConfig: {manager: {scheduling: {repeatInterval: 3d}}}`, `runtimeConfig: {manager: {scheduling: {cron: "0 3 * * 0", timeZone: Europe/Berlin}}}`} {
-		path := filepath.Join(t.TempDir(), "values.yaml")
-		if err := os.WriteFile(path, []byte(values), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		path := valuesFile(t, values)
 		out, err := helm(t, "install", "cleaner", chart, "--dry-run=client", "--namespace", "tools", "--values", path)
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)

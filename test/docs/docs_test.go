@@ -83,6 +83,17 @@ func checkAll(t *testing.T, check func(document) []string) {
 	}
 }
 
+// wantProblems has find look at each page, which has to say what is wanted, or nothing where that is nothing.
+func wantProblems(t *testing.T, find func(document) []string, pages map[string]string) {
+	t.Helper()
+	for page, want := range pages {
+		got := strings.Join(find(parse("docs/page.md", []byte(page))), "\n")
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("of %q it says %q, want %q", page, got, want)
+		}
+	}
+}
+
 func (p piece) problem(format string, args ...any) string {
 	return fmt.Sprintf("%d: ", p.line) + fmt.Sprintf(format, args...)
 }

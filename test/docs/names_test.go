@@ -115,24 +115,19 @@ func jsonNames(in reflect.Type, prefix string) []string {
 
 func TestUnknownFields_AreFound(t *testing.T) {
 	names := fieldNames()
-	for text, want := range map[string]string{
+	wantProblems(t, func(d document) []string { return unknownFields(d, names) }, map[string]string{
 		"`policy.severities`, `schedule.cron`, `keepPods.afterFailure`, `controller.priorityClassName`": "",
 		"`policy.exclude`, `controller.version`, `controller.go`, `controller.yaml`, `spec.nodes`":      "",
 		"`policy.severitys`":        "there is no setting policy.severitys",
 		"`keepPods.onFailure`":      "there is no setting keepPods.onFailure",
 		"`controller.nodeselector`": "there is no setting controller.nodeselector",
 		"`schedule.interval.hours`": "there is no setting schedule.interval.hours",
-	} {
-		got := strings.Join(unknownFields(parse("docs/page.md", []byte(text)), names), "\n")
-		if want == "" && got != "" || !strings.Contains(got, want) {
-			t.Errorf("of %s it says %q, want %q", text, got, want)
-		}
-	}
+	})
 }
 
 func TestUnknownNames_AreFound(t *testing.T) {
 	flags := allFlags()
-	for text, want := range map[string]string{
+	wantProblems(t, func(d document) []string { return unknownNames(d, flags) }, map[string]string{
 		"`pkg/plan`, `docs/adr/0002`, `Makefile`, `test/e2e/documents_test.go`": "",
 		"`--no-scan=false`, `--context`, `--db-path DIR`":                       "",
 		"`pkg/plans`":         "there is no pkg/plans",
@@ -140,12 +135,7 @@ func TestUnknownNames_AreFound(t *testing.T) {
 		"`SECURITIES.md`":     "there is no SECURITIES.md",
 		"`--scan-all`":        "no command has the flag --scan-all",
 		"`--dry-runs=client`": "no command has the flag --dry-runs",
-	} {
-		got := strings.Join(unknownNames(parse("docs/page.md", []byte(text)), flags), "\n")
-		if want == "" && got != "" || !strings.Contains(got, want) {
-			t.Errorf("of %s it says %q, want %q", text, got, want)
-		}
-	}
+	})
 }
 
 // TestMakeTargets_AreThere looks for each target that is named in the Makefile.
@@ -178,18 +168,13 @@ func unknownTargets(d document, targets []string) []string {
 }
 
 func TestUnknownTargets_AreFound(t *testing.T) {
-	for text, want := range map[string]string{
+	wantProblems(t, func(d document) []string { return unknownTargets(d, []string{"unit", "e2e"}) }, map[string]string{
 		"`make unit FUZZTIME=1m`, and make sure":   "",
 		"```sh\nA=1 make unit e2e # or so\n```":    "",
 		"`make units`":                             "no target units",
 		"```sh\ncd .. && make unit integrate\n```": "no target integrate",
 		"```\nmake it # what it does\n```":         "no target it",
-	} {
-		got := strings.Join(unknownTargets(parse("docs/page.md", []byte(text)), []string{"unit", "e2e"}), "\n")
-		if want == "" && got != "" || !strings.Contains(got, want) {
-			t.Errorf("of %q it says %q, want %q", text, got, want)
-		}
-	}
+	})
 }
 
 // TestMetrics_AreDocumented holds docs/controller.md to what the controller tells of itself.
