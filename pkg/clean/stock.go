@@ -105,17 +105,41 @@ func (img *imageStock) lost(n int, why string) {
 	img.trouble = why
 }
 
-// toDescribe gives each image without a configuration to one of its nodes, so that all have about as many.
+// toDescribe gives each image without a configuration to one of its nodes: first those that only one node has, then the others.
 func (s *stock) toDescribe() map[int][]string {
-	asked := map[int][]string{}
-	for _, img := range s.images {
-		if img.configured || len(img.holders) == 0 {
-			continue
-		}
-		n := slices.MinFunc(img.holders, func(a, b int) int { return cmp.Compare(len(asked[a]), len(asked[b])) })
+	images := slices.DeleteFunc(slices.Clone(s.images), func(img *imageStock) bool { return img.configured || len(img.holders) == 0 })
+	slices.SortStableFunc(images, func(a, b *imageStock) int {
+		return cmp.Compare(min(len(a.holders), 2), min(len(b.holders), 2))
+	})
+	asked, load := map[int][]string{}, loads{another: anotherToDescribe, of: map[int]int64{}}
+	for _, img := range images {
+		n := load.least(img.holders)
 		asked[n] = append(asked[n], img.id)
+		load.of[n]++
 	}
 	return asked
+}
+
+// anotherToDescribe is how many images a node has to describe before the next is asked for what it could describe too. To ask one more
+// takes as much processor time as to describe a hundred.
+const anotherToDescribe = 100
+
+// loads are what nodes have been given to do.
+type loads struct {
+	// another is what a node counts as while it has nothing to do: to ask one more node has its price.
+	another int64
+	of      map[int]int64
+}
+
+// least is the one of nodes that has the least to do, the first of several.
+func (l loads) least(nodes []int) int {
+	cost := func(n int) int64 {
+		if load, busy := l.of[n]; busy {
+			return load
+		}
+		return l.another
+	}
+	return slices.MinFunc(nodes, func(a, b int) int { return cmp.Compare(cost(a), cost(b)) })
 }
 
 // stockLayers notes which nodes have which layers.
@@ -192,34 +216,25 @@ func (s *stock) needed() []*layerStock {
 }
 
 // share gives each layer to one of the nodes that have it, so that the node with the most to read has as little as can be: first
-// those that only one node has, then the others, the largest first, to the node that has the least so far. A node that has nothing yet
-// counts as if it had anotherNode to read: to start a scanner for less costs more than it saves.
+// those that only one node has, then the others, the largest first, to the node that has the least so far.
 func (s *stock) share() map[int][]string {
 	layers := s.needed()
 	single := func(l *layerStock) int { return min(len(l.holders), 2) }
 	slices.SortFunc(layers, func(a, b *layerStock) int {
 		return cmp.Or(cmp.Compare(single(a), single(b)), cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.id, b.id))
 	})
-	shares, load := map[int][]string{}, map[int]int64{}
-	cost := func(n int) int64 {
-		if shares[n] == nil {
-			return anotherNode
-		}
-		return load[n]
-	}
+	shares, load := map[int][]string{}, loads{another: anotherToRead, of: map[int]int64{}}
 	for _, layer := range layers {
-		best := slices.MinFunc(slices.Collect(maps.Keys(layer.holders)), func(a, b int) int {
-			return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(a, b))
-		})
-		shares[best] = append(shares[best], layer.id)
-		load[best] += layer.bytes + eachLayer
+		n := load.least(slices.Sorted(maps.Keys(layer.holders)))
+		shares[n] = append(shares[n], layer.id)
+		load.of[n] += layer.bytes + eachLayer
 	}
 	return shares
 }
 
-// anotherNode is how much a node has to have to read, in bytes, before the next is asked for what it could read too. A scanner takes a
+// anotherToRead is how much a node has to have to read, in bytes, before the next is asked for what it could read too. A scanner takes a
 // quarter of a second of processor time to start, in which it could have read 300 MiB: so up to four nodes need no fifth more than one.
-const anotherNode = 1 << 30
+const anotherToRead = 1 << 30
 
 // eachLayer is what a layer counts for besides its bytes: to hold on to one and to open it takes as long as to read so many. Measured
 // over small layers and a Debian.

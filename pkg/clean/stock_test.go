@@ -113,6 +113,42 @@ func TestShare_TakesAnotherNodeOnWhenThereIsEnoughToRead(t *testing.T) {
 	}
 }
 
+func TestToDescribe_AsksAnotherNodeWhenThereIsEnoughToAsk(t *testing.T) {
+	everywhere := []int{0, 1, 2}
+	for name, test := range map[string]struct {
+		everywhere int
+		own        map[int]int // how many only that node has
+		want       []int
+	}{
+		"a few":                         {40, nil, []int{40, 0, 0}},
+		"more than one is asked for":    {200, nil, []int{101, 99, 0}},
+		"many":                          {600, nil, []int{200, 200, 200}},
+		"what only another has":         {0, map[int]int{0: 1, 2: 1}, []int{1, 0, 1}},
+		"and what that one has as well": {40, map[int]int{2: 1}, []int{0, 0, 41}},
+	} {
+		s := &stock{}
+		add := func(n int, holders ...int) {
+			for range n {
+				s.images = append(s.images, &imageStock{id: fmt.Sprint(len(s.images)), holders: holders})
+			}
+		}
+		add(test.everywhere, everywhere...)
+		for n, count := range test.own {
+			add(count, n)
+		}
+		asked, got, given := s.toDescribe(), make([]int, 3), map[string]bool{}
+		for n, ids := range asked {
+			got[n] = len(ids)
+			for _, id := range ids {
+				given[id] = true
+			}
+		}
+		if !slices.Equal(got, test.want) || len(given) != len(s.images) {
+			t.Errorf("%s: the nodes are asked for %v, %d of %d images", name, got, len(given), len(s.images))
+		}
+	}
+}
+
 func TestShare_AsksAtMostTwoNodesForALayerThatCannotBeAnalysed(t *testing.T) {
 	s := held(layers{"bad": {nodes: []int{0, 1, 2, 3}}})
 	asked := 0
