@@ -13,6 +13,7 @@ import (
 	"time"
 	_ "time/tzdata" // the image has none
 
+	_ "golang.org/x/crypto/x509roots/fallback" // nor any authority's certificate, by which it knows the database's registry
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
