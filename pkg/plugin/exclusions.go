@@ -91,11 +91,15 @@ func (o *exclusionsListOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	written, problems, err := o.written(ctx, client)
+	namespaces, err := o.namespaces(ctx, client)
 	if err != nil {
 		return err
 	}
-	l := report.ListExclusions(o.contextName(), o.namespaces(), append(image.SystemExclusions(), written...), problems)
+	written, problems, err := written(ctx, client, namespaces)
+	if err != nil {
+		return err
+	}
+	l := report.ListExclusions(o.contextName(), namespaces, append(image.SystemExclusions(), written...), problems)
 	if err := report.Print(o.Out, l, o.format); err != nil {
 		return err
 	}
@@ -110,8 +114,8 @@ func (o *exclusionsListOptions) Run(ctx context.Context) error {
 }
 
 // written are the exclusions that people wrote into ConfigMaps, and what of it cannot be read.
-func (o *sessionOptions) written(ctx context.Context, client kubernetes.Interface) ([]image.Exclusion, []image.Problem, error) {
-	documents, err := kube.ExclusionDocuments(ctx, client, o.namespaces()...)
+func written(ctx context.Context, client kubernetes.Interface, namespaces []string) ([]image.Exclusion, []image.Problem, error) {
+	documents, err := kube.ExclusionDocuments(ctx, client, namespaces...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -162,7 +162,11 @@ func (o *editOptions) say(format string, args ...any) {
 
 // elsewhere says where else patterns are that the edited ConfigMap does not have.
 func (o *editOptions) elsewhere(ctx context.Context, client kubernetes.Interface, patterns []string) error {
-	written, unread, err := o.written(ctx, client)
+	namespaces, err := o.namespaces(ctx, client)
+	if err != nil {
+		return err
+	}
+	written, unread, err := written(ctx, client, namespaces)
 	if err != nil {
 		return err
 	}

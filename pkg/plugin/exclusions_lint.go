@@ -61,7 +61,7 @@ func (o *exclusionsLintOptions) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.close(ctx, &err)
-	written, unread, err := o.written(timed, s.client)
+	written, unread, err := written(timed, s.client, s.excludedIn)
 	if err != nil {
 		return err
 	}

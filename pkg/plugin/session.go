@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -122,6 +124,9 @@ func (f *sessionFlags) toOptions(nodes []string) (*sessionOptions, error) {
 	if f.timeout <= 0 {
 		return nil, rejectf("--timeout is %s; write more than 0s", f.timeout)
 	}
+	if f.runtimeSocket != "" && !path.IsAbs(f.runtimeSocket) {
+		return nil, rejectf("--runtime-socket is %q; write an absolute path", f.runtimeSocket)
+	}
 	if o.own, err = image.NewOwn(f.registry); err != nil {
 		return nil, rejectf("--registry: %w", err)
 	}
@@ -136,6 +141,8 @@ type session struct {
 	fleet    *nodeexec.Fleet
 	progress display
 	run      clean.Run
+	// excludedIn are the namespaces with exclusions.
+	excludedIn []string
 	// nodes are all nodes of the pass, the skipped ones among them.
 	nodes []plan.Node
 	// sweep takes away what earlier runs left, meanwhile.
@@ -164,7 +171,10 @@ func (o *sessionOptions) reach(ctx context.Context, errOut io.Writer) (*session,
 		return nil, err
 	}
 	s := &session{sessionOptions: o, config: config, client: client, run: o.newRun()}
-	s.run.ClusterUID, err = kube.ClusterUID(ctx, client)
+	if s.run.ClusterUID, err = kube.ClusterUID(ctx, client); err != nil {
+		return nil, err
+	}
+	s.excludedIn, err = o.namespaces(ctx, client)
 	return s, err
 }
 
@@ -186,9 +196,23 @@ func (f *sessionFlags) connect(errOut io.Writer) (*rest.Config, kubernetes.Inter
 	return config, client, nil
 }
 
-// namespaces are where exclusions are looked for.
-func (o *sessionOptions) namespaces() []string {
-	return slices.Compact([]string{metav1.NamespaceSystem, o.namespace})
+// namespaces are where exclusions are looked for: also where a controller is, ours or Eraser's, which reads those there.
+func (o *sessionOptions) namespaces(ctx context.Context, client kubernetes.Interface) ([]string, error) {
+	byName := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, api.ControllerName).String()}
+	controllers, err := client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, byName)
+	if err != nil {
+		return nil, fmt.Errorf("looking for controllers, for the exclusions of their namespaces: %w", err)
+	}
+	all := []string{metav1.NamespaceSystem}
+	if o.namespace != metav1.NamespaceSystem {
+		all = append(all, o.namespace)
+	}
+	for i := range controllers.Items {
+		if namespace := controllers.Items[i].Namespace; !slices.Contains(all, namespace) {
+			all = append(all, namespace)
+		}
+	}
+	return all, nil
 }
 
 // prepare chooses the nodes and makes their fleet.
@@ -263,7 +287,7 @@ func (o *sessionOptions) contextName() string {
 // pass is the pass over the session's nodes.
 func (s *session) pass(policy plan.Policy) *clean.Pass {
 	return &clean.Pass{
-		Client: s.client, Nodes: s.fleet, Namespaces: s.namespaces(),
+		Client: s.client, Nodes: s.fleet, Namespaces: s.excludedIn,
 		Own: s.own, Policy: policy, Parallelism: s.parallelism, Observe: s.progress.observe,
 	}
 }
