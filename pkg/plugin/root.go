@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/util/templates"
 
@@ -72,6 +74,9 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		newCompletionCommand(streams), newVersionCommand(streams))
 	// Most flags and arguments take no file: those that do say so.
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	// Commands have these flags; here they are so that what follows them is completed as well ("--context lab ru").
+	genericclioptions.NewConfigFlags(true).AddFlags(root.Flags())
+	root.Flags().VisitAll(func(flag *pflag.Flag) { flag.Hidden = true })
 	rejectWithUsage(root)
 	return root
 }
