@@ -194,8 +194,9 @@ e2e: build images chart $(HELM) ## Tests against KUBECONFIG's cluster, or one ma
 	HELM=$(HELM) ARTIFACTS=$(CURDIR)/artifacts ./test/with-cluster sh -ec '$(E2E_TESTS)'
 
 .PHONY: test-release
-test-release: release-snapshot $(KREW) ## Make a snapshot release, and have krew install the plugin from it
+test-release: release-snapshot $(KREW) ## Make a snapshot release, have krew install the plugin from it, and make it once more
 	./test/krew $(KREW)
+	./test/rebuild $(VERSION)
 
 .PHONY: bench
 bench: build images $(TRIVY) ## Each figure beside its target (PARTS=scan: only some)
