@@ -131,6 +131,7 @@ func TestRun_RejectsWhatMakesNoSense(t *testing.T) {
 		{[]string{"run", "--no-scan", "-o", "xml"}, `"xml"`},
 		{[]string{"run", "--no-scan", "--dry-run", "--yes"}, "exclude each other"},
 		{[]string{"run", "--no-scan", "--parallelism", "0"}, "at least 1"},
+		{[]string{"run", "--no-scan", "--runtime-socket", "run/containerd.sock"}, "write an absolute path"},
 		{[]string{"run", "--no-scan", "--no-such-flag"}, "no-such-flag"},
 		{[]string{"run", "--severity", "CRITICAL,SEVERE"}, `"SEVERE" is none of CRITICAL, HIGH, MEDIUM, LOW, UNKNOWN`},
 		{[]string{"run", "--severity", ""}, "--severity is empty"},

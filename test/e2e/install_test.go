@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/imageclean/kubectl-imageclean/test/e2e/scene"
 )
 
 const (
@@ -166,6 +168,41 @@ func TestUninstall_AsksAndKeepsTheSettings(t *testing.T) {
 	}
 }
 
+// TestInstall_ReachesTheRuntimeAsItIsTold gives the runtime's socket a second name, which nobody would find by himself.
+func TestInstall_ReachesTheRuntimeAsItIsTold(t *testing.T) {
+	cleanHard(t)
+	ref := pullHard(t, "told:1")[0]
+	before := allTags(t)
+	const socket = "/run/containerd/told.sock"
+	for _, node := range bed.Nodes() {
+		if _, err := bed.Exec(t.Context(), node, "ln", "-sf", "/run/containerd/containerd.sock", socket); err != nil {
+			t.Fatal(err)
+		}
+	}
+	installed(t, "--no-scan", "--privileged", "--runtime-socket", socket)
+	if list := carryOut(t, "told", ref); list.Status.Failed+list.Status.Skipped != 0 {
+		t.Errorf("the list says %+v", list.Status)
+	}
+	wantNames(t, before, ref)
+	pods, err := client.CoreV1().Pods("kube-system").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=imageclean-controller"})
+	if err != nil || len(pods.Items) != len(bed.Nodes()) {
+		t.Fatalf("the pass has kept %d pods, %v", len(pods.Items), err)
+	}
+	for _, pod := range pods.Items {
+		if c := pod.Spec.Containers[0].SecurityContext; c.Privileged == nil || !*c.Privileged {
+			t.Errorf("pod %s was not privileged: %+v", pod.Name, c)
+		}
+	}
+
+	// A socket that no node has fails all of them, says why, and removes nothing.
+	wantCode(t, imageclean(t, "install", "--runtime-socket", "/run/containerd/none.sock"), 0)
+	pullOnto(t, ref)
+	if list := carryOut(t, "none", ref); list.Status.Failed != len(bed.Nodes()) {
+		t.Errorf("where no socket is, the list says %+v", list.Status)
+	}
+	wantNames(t, before)
+}
+
 // TestUninstall_EndsAPassAtWork has a kubelet away, so that the pass waits for its pod.
 func TestUninstall_EndsAPassAtWork(t *testing.T) {
 	needBed(t)
@@ -243,6 +280,13 @@ func TestInstall_RefusesWhatIsInTheWay(t *testing.T) {
 	elsewhere := imageclean(t, "uninstall", "--yes")
 	if wantCode(t, elsewhere, 1); !strings.Contains(elsewhere.stderr, "there is one in other: give -n") {
 		t.Errorf("it does not say where the controller is: %s", elsewhere)
+	}
+	// What is excluded where a controller is holds for runs as well.
+	exclude(t, "other", "of-controller", map[string]string{"a.json": `{"excluded": ["` + scene.Stale[0] + `"]}`})
+	lay(t)
+	d := parse(t, imageclean(t, "run", "--no-scan", "--dry-run", age, "-o", "json"))
+	if got := d.reasons(bed.Nodes()[0], scene.Stale[0]); !slices.Contains(got, "Excluded") {
+		t.Errorf("%s stays for %v", scene.Stale[0], got)
 	}
 	removed("other", controllerName)
 	if version := imageclean(t, "version").stdout; regexp.MustCompile(`^kubectl-imageclean v?\d+\.\d+\.\d+`).MatchString(version) {

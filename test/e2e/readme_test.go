@@ -46,6 +46,7 @@ const narrowed = "kubectl imageclean run -l pool=ci --older-than 7d --image 'ghc
 
 // readme are the commands of README.md, in the order in which they are typed here.
 var readme = []row{
+	{command: "kubectl imageclean version", says: "imageclean-node"},
 	{command: "kubectl imageclean list", says: acmeOld},
 	{command: "kubectl imageclean run --dry-run", with: scans, says: "copies), at most"},
 	{command: "kubectl imageclean run", with: scans, code: 2, says: "nobody can be asked here"}, // TestScreen has it in a terminal
@@ -111,32 +112,68 @@ var others = map[string][]row{
 		{command: "kubectl imageclean install --interval 48h", says: "configured"},
 		{command: "kubectl imageclean install --schedule '0 3 * * 0' --time-zone Europe/Berlin --no-scan", says: "configured"},
 		{command: "kubectl imageclean uninstall", asks: true, says: "deleted"},
+
+		{
+			command: "helm install imageclean " + released + " -n kube-system --set runtimeConfig.manager.scheduling.repeatInterval=2d", says: "STATUS: deployed",
+			before: purge, // what an uninstallation leaves is not Helm's
+		},
+		{
+			command: "helm upgrade imageclean " + released + " -n kube-system --reset-then-reuse-values --set runtimeConfig.components.scanner.enabled=false",
+			says:    "has been upgraded",
+			after: func(t *testing.T, _ string) {
+				t.Helper()
+				if text := settingsText(t); !strings.Contains(text, "interval: 2d") || !strings.Contains(text, "scan: false") {
+					t.Errorf("the settings are %s", text)
+				}
+			},
+		},
+		{command: "helm uninstall imageclean -n kube-system", says: "uninstalled"},
+	},
+	"docs/eraser.md": {
+		{command: "kubectl imageclean check --pre", says: "ready"},
+		{command: "kubectl imageclean install", says: "created"},
+		{command: "kubectl imageclean status", says: "ready"},
+	},
+	"charts/imageclean/README.md": {
+		{command: "helm install imageclean " + released + " --namespace kube-system", with: "--wait --timeout 2m", says: "STATUS: deployed"},
+		{command: "kubectl imageclean status", says: "ready"},
+		{command: "helm uninstall imageclean --namespace kube-system", says: "uninstalled"},
 	},
 }
 
-// elsewhere are the blocks that are not typed here, by how their first command begins, and why.
+// released is the chart of a release, in place of which the one of these sources is installed here.
+const released = "oci://ghcr.io/imageclean/charts/imageclean --version 1.2.3"
+
+// elsewhere are the commands that are not typed here, by how they begin, and why.
 var elsewhere = map[string]string{
 	"kubectl krew install --manifest-url=": "the release has to be there; test/krew installs from one of these sources",
 	"git clone ":                           "it is how these sources came here",
-	"make demo":                            "it is done by hand: make demo and make test are what runs this",
+	"cd kubectl-imageclean":                "these are the sources",
+	"make ":                                "make runs this; test/rebuild makes the images of a release as well",
+	"sudo install ":                        "the plugin is found in bin",
 	"crane copy ":                          "crane and oras are programs of others; their copies are pushed by scantest",
-	"oras pull ":                           "crane and oras are programs of others",
+	"oras ":                                "crane and oras are programs of others",
+	"helm uninstall -n eraser-system ":     "the test bed has no Eraser",
 }
 
 // untyped are the pages whose commands are not typed here, and why.
 var untyped = map[string]string{
 	"docs/aks.md":       "TestDocuments types them",
-	"docs/eraser.md":    "it begins with an Eraser, and the test bed has none",
 	"docs/releasing.md": "it is about a release that is there",
 }
 
 // TestPages_CommandsWorkAsPrinted types the commands of README.md and of other pages as they are printed there. A command that no row
 // knows fails it, and so does a row whose command is not printed.
 func TestPages_CommandsWorkAsPrinted(t *testing.T) {
-	needBed(t)
-	dumpOnFailure(t)
+	needHelm(t)
+	t.Setenv("PATH", filepath.Dir(os.Getenv("HELM"))+string(os.PathListSeparator)+os.Getenv("PATH"))
+	local, err := filepath.Abs(chart)
+	if err != nil {
+		t.Fatal(err)
+	}
 	repository := database(t)
 	t.Setenv("DATABASE", repository)
+	here := strings.NewReplacer("registry.example.com/security/trivy-db", repository, released, local)
 	layPages(t)
 	all := map[string][]row{"README.md": readme}
 	maps.Copy(all, others)
@@ -152,7 +189,7 @@ func TestPages_CommandsWorkAsPrinted(t *testing.T) {
 				if !slices.Contains(printed, r.command) {
 					t.Errorf("%s does not have %s", name, r.command)
 				}
-				r.command = strings.ReplaceAll(r.command, "registry.example.com/security/trivy-db", repository)
+				r.command = here.Replace(r.command)
 				r.run(t, dir)
 			}
 			for _, command := range printed {
@@ -166,7 +203,7 @@ func TestPages_CommandsWorkAsPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range found {
+	for _, path := range append(found, "../../charts/imageclean/README.md") {
 		name := strings.TrimPrefix(path, "../../")
 		if all[name] == nil && untyped[name] == "" && len(commandsOf(t, name)) > 0 {
 			t.Errorf("nobody types the commands of %s", name)
@@ -208,14 +245,9 @@ func commandsOf(t *testing.T, name string) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begins := func(prefix string) bool { return strings.HasPrefix(found[0], prefix) }
-		switch {
-		case !slices.ContainsFunc(slices.Collect(maps.Keys(elsewhere)), begins):
-			commands = append(commands, found...)
-		case strings.HasPrefix(found[0], "crane "), strings.HasPrefix(found[0], "oras "):
-			// What follows the copying is ours.
-			commands = append(commands, slices.DeleteFunc(found, func(c string) bool { return !strings.HasPrefix(c, "kubectl imageclean ") })...)
-		}
+		commands = append(commands, slices.DeleteFunc(found, func(command string) bool {
+			return slices.ContainsFunc(slices.Collect(maps.Keys(elsewhere)), func(prefix string) bool { return strings.HasPrefix(command, prefix) })
+		})...)
 	}
 	for _, command := range pages.Named(string(page)) {
 		if name == "README.md" && strings.HasPrefix(command, "kubectl imageclean exclusions add ") {

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/imageclean/kubectl-imageclean/test/cluster"
 )
 
 // promise is a figure of a Go benchmark that has a target.
@@ -25,10 +27,13 @@ var promises = []promise{
 	{"BenchmarkModel_ThousandNodes", "ms-best", "  a frame while 1,000 nodes report (ten a second)", "<= 50 ms"},
 }
 
-// benchmarks runs the Go benchmarks behind the promises.
-func benchmarks(ctx context.Context, root string) ([]figure, error) {
+// benchmarks runs the Go benchmarks behind the promises, the agent's with the containerd of the cluster's nodes.
+func benchmarks(ctx context.Context, c *cluster.Cluster, root string) ([]figure, error) {
 	command := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=Verbs/(inventory|remove)|Decide$|Detect$|Frame$|Keystroke$|Sort|ThousandNodes$", "-benchtime=3x", "./pkg/agent", "./pkg/plan", "./pkg/scan/trivydetect", "./pkg/tui")
 	command.Dir = root
+	if dirs := c.Containerds(); len(dirs) > 0 {
+		command.Env = append(os.Environ(), "IMAGECLEAN_TEST_CONTAINERD="+dirs[0], "PATH="+dirs[0]+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, os.Stderr
 	if err := command.Run(); err != nil {

@@ -56,7 +56,7 @@ func measure(ctx context.Context) ([]figure, error) {
 		{"scan", func() ([]figure, error) { return scanning(ctx, c, root) }},
 		{"large", func() ([]figure, error) { return largeLayers(ctx, root) }},
 		{"controller", func() ([]figure, error) { return controllerMemory(ctx, c, root) }},
-		{"units", func() ([]figure, error) { return benchmarks(ctx, root) }},
+		{"units", func() ([]figure, error) { return benchmarks(ctx, c, root) }},
 	} {
 		if asked := os.Args[1:]; len(asked) > 0 && !slices.Contains(asked, part.name) {
 			continue
