@@ -75,8 +75,8 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	// Most flags and arguments take no file: those that do say so.
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	// Commands have these flags; here they are so that what follows them is completed as well ("--context lab ru").
-	genericclioptions.NewConfigFlags(true).AddFlags(root.Flags())
-	root.Flags().VisitAll(func(flag *pflag.Flag) { flag.Hidden = true })
+	genericclioptions.NewConfigFlags(true).AddFlags(root.PersistentFlags())
+	root.PersistentFlags().VisitAll(func(flag *pflag.Flag) { flag.Hidden = true })
 	rejectWithUsage(root)
 	return root
 }
