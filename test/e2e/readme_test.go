@@ -50,7 +50,7 @@ var readme = []row{
 	{command: "kubectl imageclean list", says: acmeOld},
 	{command: "kubectl imageclean run --dry-run", with: scans, says: "copies), at most"},
 	{command: "kubectl imageclean run", with: scans, code: 2, says: "nobody can be asked here"}, // TestScreen has it in a terminal
-	{command: "kubectl imageclean run --severity CRITICAL,HIGH --ignore-unfixed", with: scans, code: 2, says: acmeOld},
+	{command: "kubectl imageclean run --severity CRITICAL,HIGH --ignore-unfixed --eol=false", with: scans, code: 2, says: acmeOld},
 	{command: "kubectl imageclean run --no-scan", with: young, code: 2, says: acmeWeb},
 	{command: "kubectl imageclean run --dry-run -o json", with: scans, says: `"kind": "Plan"`},
 	// Everything here is younger than a week; of what is not, the other flags choose.
@@ -106,6 +106,7 @@ var others = map[string][]row{
 	"docs/scanning.md": {
 		{command: "kubectl imageclean run --db-repository registry.example.com/security/trivy-db", with: young + " --dry-run", before: isStale, says: acmeOld},
 		{command: "kubectl imageclean run --db-path trivy-db", with: young + " --dry-run", says: acmeOld},
+		{command: "kubectl imageclean run --registry registry.example.com/imageclean", with: scans, code: 1, says: "registry.example.com/imageclean/imageclean-node"},
 	},
 	"docs/controller.md": {
 		{command: "kubectl imageclean install", says: "created"},
@@ -153,6 +154,8 @@ var elsewhere = map[string]string{
 	"sudo install ":                        "the plugin is found in bin",
 	"crane copy ":                          "crane and oras are programs of others; their copies are pushed by scantest",
 	"oras ":                                "crane and oras are programs of others",
+	"mkdir trivy-db ":                      "oras makes what it unpacks",
+	"for image in ":                        "crane is a program of others",
 	"helm uninstall -n eraser-system ":     "the test bed has no Eraser",
 }
 
