@@ -107,11 +107,15 @@ func (v *views) dirs(ctx context.Context, of *stack, n int) ([]string, error) {
 		return nil, fmt.Errorf("making a view of snapshot %s: %w", of.chain[n-1], err)
 	}
 	v.resources = append(v.resources, &leasesapi.Resource{ID: key, Type: "snapshots/" + of.snapshotter})
-	dirs := lowerDirs(view.GetMounts())
+	return layerDirs(view.GetMounts(), n, filepath.Join(v.dir, "io.containerd.snapshotter.v1."+of.snapshotter, "snapshots"))
+}
+
+// layerDirs are the directories of n layers, the lowest first, which have to be where the snapshotter unpacks layers.
+func layerDirs(mounts []*types.Mount, n int, within string) ([]string, error) {
+	dirs := lowerDirs(mounts)
 	if len(dirs) != n {
 		return nil, fmt.Errorf("containerd mounts %d directories for %d layers", len(dirs), n)
 	}
-	within := filepath.Join(v.dir, "io.containerd.snapshotter.v1."+of.snapshotter, "snapshots")
 	for _, dir := range dirs {
 		// "<within>/<number>/fs" is what overlayfs makes of a layer.
 		if filepath.Clean(dir) != dir || filepath.Dir(filepath.Dir(dir)) != within || filepath.Base(dir) != "fs" {
