@@ -194,10 +194,11 @@ func TestInstall_ReachesTheRuntimeAsItIsTold(t *testing.T) {
 		}
 	}
 
-	// A socket that no node has fails all of them, says why, and removes nothing.
+	// A socket that no node has fails all of them and removes nothing.
 	wantCode(t, imageclean(t, "install", "--runtime-socket", "/run/containerd/none.sock"), 0)
 	pullOnto(t, ref)
-	if list := carryOut(t, "none", ref); list.Status.Failed != len(bed.Nodes()) {
+	applyList(t, "none", ref)
+	if list := awaitList(t, "none", "Failed"); list.Status.Failed != len(bed.Nodes()) {
 		t.Errorf("where no socket is, the list says %+v", list.Status)
 	}
 	wantNames(t, before)

@@ -131,7 +131,7 @@ var others = map[string][]row{
 		{command: "helm uninstall imageclean -n kube-system", says: "uninstalled"},
 	},
 	"docs/eraser.md": {
-		{command: "kubectl imageclean check --pre", says: "ready"},
+		{command: "kubectl imageclean check --pre", says: "0 failed"},
 		{command: "kubectl imageclean install", says: "created"},
 		{command: "kubectl imageclean status", says: "ready"},
 	},
