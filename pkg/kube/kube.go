@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -34,6 +36,18 @@ func ClusterUID(ctx context.Context, client kubernetes.Interface) (string, error
 		return "", fmt.Errorf("getting namespace %q: it has no UID", metav1.NamespaceSystem)
 	}
 	return string(ns.UID), nil
+}
+
+// NamespacesOf are the namespaces that have a Deployment of that name.
+func NamespacesOf(ctx context.Context, client kubernetes.Interface, deployment string) ([]string, error) {
+	opts := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, deployment).String()}
+	return list(ctx, subject{resource: "deployments"}, opts, client.AppsV1().Deployments(metav1.NamespaceAll).List,
+		func(all []string, p *appsv1.DeploymentList) []string {
+			for i := range p.Items {
+				all = append(all, p.Items[i].Namespace)
+			}
+			return all
+		})
 }
 
 // withGrant adds to a refusal what would allow it.

@@ -2,9 +2,11 @@ package kube
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +29,21 @@ func TestClusterUID(t *testing.T) {
 
 	_, err := ClusterUID(t.Context(), forbidding(fake.NewClientset(), "get", "namespaces"))
 	wantError(t, err, `getting namespace "kube-system"`, "the ClusterRole imageclean-runner grants get on namespaces")
+}
+
+func TestNamespacesOf_AreThoseWithTheDeploymentOrAnError(t *testing.T) {
+	client := fake.NewClientset(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "tools", Name: "controller"}})
+	var asked string
+	client.PrependReactor("list", "deployments", func(action k8stesting.Action) (bool, runtime.Object, error) {
+		asked = action.(k8stesting.ListAction).GetListRestrictions().Fields.String() // the fake itself looks at no fields
+		return false, nil, nil
+	})
+	got, err := NamespacesOf(t.Context(), client, "controller")
+	if err != nil || !slices.Equal(got, []string{"tools"}) || asked != "metadata.name=controller" {
+		t.Errorf("asked for %s it is %v, %v", asked, got, err)
+	}
+	_, err = NamespacesOf(t.Context(), forbidding(client, "list", "deployments"), "controller")
+	wantError(t, err, "deployments in all namespaces", "the ClusterRole imageclean-runner grants list on deployments")
 }
 
 // forbidding makes the API server refuse a verb on a resource.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/imageclean/kubectl-imageclean/docs"
+	"github.com/imageclean/kubectl-imageclean/pkg/image"
 	"github.com/imageclean/kubectl-imageclean/pkg/kube"
 	"github.com/imageclean/kubectl-imageclean/pkg/nodeexec"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
@@ -115,11 +116,17 @@ func (c *checker) permissions(ctx context.Context) {
 }
 
 func (c *checker) exclusions(ctx context.Context) {
-	if c.missing["list configmaps"] {
-		c.add("exclusions", report.CheckSkipped, "they cannot be read without the permission to list configmaps", "")
-		return
+	for _, permission := range []string{"list configmaps", "list deployments"} {
+		if c.missing[permission] {
+			c.add("exclusions", report.CheckSkipped, "they cannot be read without the permission to "+permission, "")
+			return
+		}
 	}
-	found, err := kube.Exclusions(ctx, c.client, metav1.NamespaceSystem, c.namespace)
+	namespaces, err := c.namespaces(ctx, c.client)
+	var found []image.Exclusion
+	if err == nil {
+		found, err = kube.Exclusions(ctx, c.client, namespaces...)
+	}
 	if err != nil {
 		c.add("exclusions", report.CheckFailed, err.Error(), "until this is mended nothing is removed")
 		return

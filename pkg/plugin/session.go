@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -198,17 +197,13 @@ func (f *sessionFlags) connect(errOut io.Writer) (*rest.Config, kubernetes.Inter
 
 // namespaces are where exclusions are looked for: also where a controller is, ours or Eraser's, which reads those there.
 func (o *sessionOptions) namespaces(ctx context.Context, client kubernetes.Interface) ([]string, error) {
-	byName := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, api.ControllerName).String()}
-	controllers, err := client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, byName)
+	controllers, err := kube.NamespacesOf(ctx, client, api.ControllerName)
 	if err != nil {
-		return nil, fmt.Errorf("looking for controllers, for the exclusions of their namespaces: %w", err)
+		return nil, err
 	}
 	all := []string{metav1.NamespaceSystem}
-	if o.namespace != metav1.NamespaceSystem {
-		all = append(all, o.namespace)
-	}
-	for i := range controllers.Items {
-		if namespace := controllers.Items[i].Namespace; !slices.Contains(all, namespace) {
+	for _, namespace := range append([]string{o.namespace}, controllers...) {
+		if !slices.Contains(all, namespace) {
 			all = append(all, namespace)
 		}
 	}

@@ -93,7 +93,7 @@ var others = map[string][]row{
 		{command: "kubectl imageclean run --yes -o html > report.html", with: scans, before: isStale, says: "removed "},
 		{command: "kubectl imageclean run --dry-run -o html > plan.html", with: scans, before: isStale, after: holds("plan.html", acmeOld)},
 		{command: "kubectl imageclean run --dry-run --save-plan plan.json", with: scans, says: "the plan is saved"},
-		{command: "kubectl imageclean apply -f plan.json", with: "--db-repository $DATABASE", asks: true, says: "removed "},
+		{command: "kubectl imageclean apply -f plan.json", with: "--db-repository $DATABASE -o html > applied.html", asks: true, says: "removed ", after: holds("applied.html", acmeOld)},
 	},
 	"docs/security.md": {
 		{command: "kubectl imageclean check --show-role | kubectl apply -f -", says: "imageclean-runner"},
