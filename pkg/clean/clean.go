@@ -26,8 +26,8 @@ type Nodes interface {
 	Remove(ctx context.Context, name string, request node.RemoveRequest, wanted Wanted, each func(node.Outcome)) (node.Freed, error)
 	// Configs reads the configurations of images, by ID, and calls each for every one as it arrives.
 	Configs(ctx context.Context, name string, images []string, each func(node.ImageConfig)) error
-	// Analyze reads layers and calls each for every one as it is done, or has turned out to be impossible. What it was not called
-	// for when Analyze fails was not read.
+	// Analyze reads layers and calls each for every one that was read, or has turned out to be impossible: for many at a time, and
+	// when ctx ends, for those that were read by then. What it was not called for when Analyze fails was not read.
 	Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error
 }
 

@@ -313,19 +313,16 @@ func TestPreview_EndsWithItsContextWhileItScans(t *testing.T) {
 	}
 }
 
-// stuck are nodes that answer for the layers of one image and then never again.
+// stuck are nodes that get to the layers of one image, say so when they are told to stop, and never get any further.
 type stuck struct {
 	*cleantest.Nodes
-	answers string
+	reads string
 }
 
 func (s stuck) Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error {
-	answered := slices.DeleteFunc(slices.Clone(layers), func(l node.LayerOf) bool { return l.ImageID != s.answers })
-	if err := s.Nodes.Analyze(ctx, name, answered, each); err != nil {
-		return err
-	}
 	<-ctx.Done()
-	return ctx.Err()
+	read := slices.DeleteFunc(slices.Clone(layers), func(l node.LayerOf) bool { return l.ImageID != s.reads })
+	return errors.Join(s.Nodes.Analyze(context.WithoutCancel(ctx), name, read, each), ctx.Err())
 }
 
 // A layer that another node has as well, and that was not read, is as unknown as one that nobody has.
@@ -341,17 +338,20 @@ func TestPreview_JudgesNoImageByHalfItsLayers(t *testing.T) {
 }
 
 func TestPreview_KeepsWhatTheScanDidNotGetToInTime(t *testing.T) {
-	s := stock(t, map[string][]string{"node1": {"bad", "bad b"}})
-	pass := scanPass(s, newMemory())
+	s, cache := stock(t, map[string][]string{"node1": {"bad", "a b"}}), newMemory()
+	pass := scanPass(s, cache)
 	pass.Nodes, pass.Scan.Timeout = stuck{s.Nodes, s.ids["bad"]}, 50*time.Millisecond
 	p, err := pass.Preview(t.Context(), planned("node1"))
-	want(t, s, p, err, map[string]string{"bad b": "keep Unscannable"})
+	want(t, s, p, err, map[string]string{"bad": "remove Vulnerable", "a b": "keep Unscannable"})
 	if p.Nodes[0].Reason != "" {
 		t.Errorf("the node has failed: %s", p.Nodes[0].Message)
 	}
 	for _, img := range p.Images {
-		if img.ID == s.ids["bad b"] && !strings.Contains(img.Verdict.Message, "the scan has taken the") {
+		if img.ID == s.ids["a b"] && !strings.Contains(img.Verdict.Message, "the scan has taken the") {
 			t.Errorf("got %+v", img.Verdict)
 		}
+	}
+	if _, ok := cache.Analysis(layerID("bad")); !ok {
+		t.Error("the next run reads again what was read")
 	}
 }

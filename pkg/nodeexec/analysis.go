@@ -7,11 +7,13 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
 )
 
-// mostHeld is how many layers a node holds on to and reads at a time. None counts before all are read.
+// mostHeld is how many layers a node holds on to and reads at a time: a scanner is started for each time. None counts before the node
+// has let go of all.
 const mostHeld = 256
 
 // errUnasked is a node that answers for more than it was asked, or twice, or for less.
@@ -35,8 +37,8 @@ func (f *Fleet) Configs(ctx context.Context, name string, images []string, each 
 	return explain(name, "reading configurations", err)
 }
 
-// Analyze reads layers and calls each for every one that was read or has turned out to be unreadable. What it was not called for
-// when Analyze fails was not read. The node's scanner is there only meanwhile.
+// Analyze reads layers and calls each for every one that was read or has turned out to be unreadable, some at a time. What it was not
+// called for when Analyze fails, which it does when ctx ends, was not read. The node's scanner is there only meanwhile.
 func (f *Fleet) Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error {
 	at := place{name, f.looker()}
 	defer f.retire(ctx, place{name, scanner})
@@ -72,48 +74,67 @@ type analysis struct {
 	failed error
 }
 
-// attempt has the node hold the layers while its scanner reads them.
+// letGoTimeout is how long a node may take to let go of layers, and to say that it has held them to the end, once ctx has ended.
+const letGoTimeout = 15 * time.Second
+
+// attempt has the node hold the layers while its scanner reads them. When ctx ends, so does the reading, and then the hold, as it does
+// when all are read: what was read by then counts too.
 func (a *analysis) attempt(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	a.found, a.failed = nil, nil
-	ctx, cancel := context.WithCancel(ctx)
+	readCtx, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	holdCtx, letGo := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer letGo(nil)
+	stop := context.AfterFunc(ctx, func() { letGo(context.Cause(ctx)) })
+	defer func() { stop() }()
 	var sources []node.Source
 	var reading sync.WaitGroup
-	held := false
+	held, released := false, false
 	request := node.LayersRequest{Layers: a.wanted}
-	err := call(ctx, a.fleet, place{a.node, a.fleet.looker()}, node.VerbLayers, request, false, func(item node.LayersItem, stdin io.WriteCloser) error {
+	err := call(holdCtx, a.fleet, place{a.node, a.fleet.looker()}, node.VerbLayers, request, false, func(item node.LayersItem, stdin io.WriteCloser) error {
 		switch {
 		case held:
 			return errUnasked
 		case item.Layer != nil:
-			if err := a.check(item.Layer.DiffID, sources); err != nil {
-				return err
-			}
-			if item.Layer.Error != "" {
-				a.found = append(a.found, node.Analysis{DiffID: item.Layer.DiffID, Error: item.Layer.Error})
-			} else {
-				sources = append(sources, item.Layer.Source)
-			}
-		case item.Held != nil:
-			if len(a.found)+len(sources) != len(a.wanted) || item.Held.Layers != len(sources) {
-				return fmt.Errorf("%d of %d layers: %w", len(a.found)+len(sources), len(a.wanted), errUnasked)
-			}
-			held = true
-			reading.Go(func() {
-				a.read(ctx, sources)
-				// That this stream has broken meanwhile is noticed where it is read.
-				_ = node.WriteRequest(stdin, node.WantedReply{})
-			})
-		default:
+			return a.locate(item.Layer, &sources)
+		case item.Held == nil:
 			return errUnknownItem
+		case len(a.found)+len(sources) != len(a.wanted) || item.Held.Layers != len(sources):
+			return fmt.Errorf("%d of %d layers: %w", len(a.found)+len(sources), len(a.wanted), errUnasked)
+		case !stop():
+			return context.Cause(ctx)
 		}
+		held = true
+		reading.Go(func() {
+			a.read(readCtx, sources)
+			// That this stream has broken meanwhile is noticed where it is read.
+			released = node.WriteRequest(stdin, node.WantedReply{}) == nil
+			stop = context.AfterFunc(ctx, func() { time.AfterFunc(letGoTimeout, func() { letGo(context.Cause(ctx)) }) })
+		})
 		return nil
 	})
-	cancel()
+	stopReading()
 	reading.Wait()
-	if err == nil && !held {
-		err = fmt.Errorf("no layer is held: %w", errUnasked)
+	if err == nil && !released {
+		err = fmt.Errorf("the layers were not held until they were read: %w", errUnasked)
 	}
 	return err
+}
+
+// locate notes where a layer is to be read, or why it cannot be. It fails unless the node was asked for the layer and has not told of it yet.
+func (a *analysis) locate(layer *node.Layer, sources *[]node.Source) error {
+	if err := a.check(layer.DiffID, *sources); err != nil {
+		return err
+	}
+	if layer.Error != "" {
+		a.found = append(a.found, node.Analysis{DiffID: layer.DiffID, Error: layer.Error})
+	} else {
+		*sources = append(*sources, layer.Source)
+	}
+	return nil
 }
 
 // check fails unless the node was asked for the layer and has not told of it yet.

@@ -1,8 +1,10 @@
 package nodeexec
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -102,12 +104,17 @@ func (s *scan) analyze(run *verbRun) error {
 // read has the layers read and returns what was told of each.
 func (s *scan) read(diffIDs ...string) ([]string, error) {
 	s.t.Helper()
+	return s.readIn(s.t.Context(), diffIDs...)
+}
+
+func (s *scan) readIn(ctx context.Context, diffIDs ...string) ([]string, error) {
+	s.t.Helper()
 	var wanted []node.LayerOf
 	for _, diffID := range diffIDs {
 		wanted = append(wanted, node.LayerOf{ImageID: "i", DiffID: diffID})
 	}
 	var told []string
-	err := s.fleet.Analyze(s.t.Context(), "n", wanted, func(a node.Analysis) {
+	err := s.fleet.Analyze(ctx, "n", wanted, func(a node.Analysis) {
 		text := a.DiffID + ": " + string(a.Body)
 		if a.Error != "" {
 			text = a.DiffID + ": error: " + a.Error
@@ -275,6 +282,72 @@ func TestAnalyze_ReadsAgainWhatWasNotHeldToTheEnd(t *testing.T) {
 	s.wantRead([]string{"a", "b"}, "a: of a", "b: of b")
 	if diff := cmp.Diff([][]string{{"a", "b"}, {"a", "b"}}, s.asked); diff != "" || s.holds != 2 {
 		t.Errorf("%d holds: -want +got\n%s", s.holds, diff)
+	}
+}
+
+func TestAnalyze_TellsWhatWasReadWhenItsContextEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		cut  bool
+		want []string
+	}{
+		"held to the end": {want: []string{"a: of a", "b: of b"}},
+		"not held":        {cut: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScan(t)
+			s.cut = test.cut
+			ctx, cancel := context.WithCancelCause(t.Context())
+			timeout := errors.New("it takes too long")
+			s.before = func(run *verbRun, diffID string) error {
+				if diffID != "c" {
+					return nil
+				}
+				cancel(timeout)
+				_, err := io.Copy(io.Discard, run.stdin) // it is stuck until it is told to stop
+				return errors.Join(err, errors.New("the driver is gone"))
+			}
+			told, err := s.readIn(ctx, "a", "b", "c", "d", "e")
+			if !errors.Is(err, timeout) && !test.cut || err == nil {
+				t.Errorf("error %v", err)
+			}
+			if diff := cmp.Diff(test.want, told); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAnalyze_HoldsNothingOnceItsContextHasEnded(t *testing.T) {
+	s := newScan(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	timeout := errors.New("it takes too long")
+	s.verbs[node.VerbLayers] = func(run *verbRun) error {
+		cancel(timeout)
+		_, err := io.Copy(io.Discard, run.stdin)
+		return errors.Join(err, errors.New("the driver is gone"))
+	}
+	for range 2 {
+		if told, err := s.readIn(ctx, "a"); !errors.Is(err, timeout) || len(told) > 0 {
+			t.Errorf("told of %v, error %v", told, err)
+		}
+	}
+	if len(s.runs) != 1 || len(s.jobs) != 1 {
+		t.Errorf("%v ran, in the pods of %v", s.runs, s.jobs)
+	}
+}
+
+func TestAnalyze_TakesNothingThatWasReadAfterTheHold(t *testing.T) {
+	s := newScan(t)
+	ended := make(chan struct{})
+	s.verbs[node.VerbLayers] = func(run *verbRun) error {
+		err := errors.Join(run.answer.Item(node.LayersItem{Layer: &node.Layer{Source: node.Source{DiffID: "a", Dir: "/store/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs"}}}),
+			run.answer.Item(node.LayersItem{Held: &node.Held{Layers: 1}}), run.answer.End(node.VerbLayers, nil))
+		close(ended)
+		return err
+	}
+	s.before = func(*verbRun, string) error { <-ended; return nil }
+	if told, err := s.read("a"); !errors.Is(err, errUnasked) || len(told) > 0 {
+		t.Errorf("told of %v, error %v", told, err)
 	}
 }
 
