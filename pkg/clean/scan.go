@@ -125,6 +125,8 @@ type scanRun struct {
 	analyses map[string]scan.Analysis
 	// failed are the nodes that could not be asked, by their index.
 	failed map[int]error
+	// checking has one analysis decoded at a time: it may become many times as large.
+	checking sync.Mutex
 	// cut is why reading ended before its end, if it did.
 	cut error
 }
@@ -180,7 +182,10 @@ func (r *scanRun) described(n int, config node.ImageConfig) {
 func (r *scanRun) analyze(ctx context.Context) {
 	r.stockLayers()
 	for id := range r.layers {
-		if analysis, ok := r.Cache.Analysis(id); ok {
+		if ctx.Err() != nil {
+			return
+		}
+		if analysis, ok := r.Cache.Analysis(id); ok && r.check(analysis) == nil { // one that is of no use is asked for anew
 			r.analyses[id] = analysis
 			delete(r.layers, id)
 		}
@@ -200,6 +205,11 @@ func (r *scanRun) analyzeOn(ctx context.Context, n int, ids []string) {
 	wanted, done := r.wanted(n, ids), 0
 	r.pass.observe(Event{Node: name, Stage: Scanning, Total: len(ids)})
 	err := r.pass.Nodes.Analyze(ctx, name, wanted, func(a node.Analysis) {
+		if a.Error == "" {
+			if err := r.check(a.Body); err != nil {
+				a.Error = "decoding what the node found in it: " + err.Error()
+			}
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		layer := r.layers[a.DiffID]
@@ -229,6 +239,13 @@ func (r *scanRun) analyzeOn(ctx context.Context, n int, ids []string) {
 	}
 	r.fail(ctx, n, err)
 	r.pass.observe(Event{Node: name, Stage: Scanned, Done: done, Total: len(ids)})
+}
+
+// check fails if the detector can make nothing of an analysis.
+func (r *scanRun) check(analysis scan.Analysis) error {
+	r.checking.Lock()
+	defer r.checking.Unlock()
+	return r.Detector.Check(analysis)
 }
 
 // reason is why a node has not answered: a step that was cut short says only that.

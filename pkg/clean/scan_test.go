@@ -271,6 +271,53 @@ func TestPreview_TakesNoAnswerThatWasNotAskedFor(t *testing.T) {
 	}
 }
 
+// garbled are nodes of which one sends analyses that say nothing.
+type garbled struct {
+	*cleantest.Nodes
+	node string
+}
+
+func (g garbled) Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error {
+	return g.Nodes.Analyze(ctx, name, layers, func(a node.Analysis) {
+		if name == g.node {
+			a.Body = []byte("garbage")
+		}
+		each(a)
+	})
+}
+
+func TestPreview_AsksAnotherNodeWhenAnAnalysisCannotBeRead(t *testing.T) {
+	s, cache := stock(t, map[string][]string{"node1": {"bad", "bad own"}, "node2": {"bad"}}), newMemory()
+	pass := scanPass(s, cache)
+	pass.Nodes = garbled{s.Nodes, "node1"}
+	p, err := pass.Preview(t.Context(), planned("node1", "node2"))
+	want(t, s, p, err, map[string]string{"bad": "remove Vulnerable", "bad own": "keep Unscannable"})
+	if len(s.Analyzed["node1"]) == 0 || len(s.Analyzed["node2"]) != 1 {
+		t.Errorf("the nodes were asked for %v", s.Analyzed)
+	}
+	if _, ok := cache.Analysis(layerID("own")); ok {
+		t.Error("what cannot be read is cached")
+	}
+	for _, img := range p.Images {
+		if img.ID == s.ids["bad own"] && !strings.Contains(img.Verdict.Message, "layer 2 of 2: decoding what the node found in it: ") {
+			t.Errorf("the verdict is %+v", img.Verdict)
+		}
+	}
+}
+
+func TestPreview_ReadsAgainWhatIsCachedAndCannotBeRead(t *testing.T) {
+	s, cache := stock(t, map[string][]string{"node1": {"base bad"}}), newMemory()
+	cache.analyses[layerID("base")], cache.analyses[layerID("bad")] = harmless, scan.Analysis("garbage")
+	p, err := scanPass(s, cache).Preview(t.Context(), planned("node1"))
+	want(t, s, p, err, map[string]string{"base bad": "remove Vulnerable"})
+	if got := s.read(); !slices.Equal(got, []string{layerID("bad")}) {
+		t.Errorf("the node was asked for %v", got)
+	}
+	if a, _ := cache.Analysis(layerID("bad")); string(a) != string(vulnerable) {
+		t.Errorf("the cache has %q", a)
+	}
+}
+
 func TestPreview_GoesOnWithoutACache(t *testing.T) {
 	s, cache := stock(t, map[string][]string{"node1": {"base bad", "base a"}}), newMemory()
 	cache.full = errors.New("no space left on device")

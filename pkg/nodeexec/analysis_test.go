@@ -285,6 +285,15 @@ func TestAnalyze_ReadsAgainWhatWasNotHeldToTheEnd(t *testing.T) {
 	}
 }
 
+func TestAnalyze_TakesNothingForNoAnalysis(t *testing.T) {
+	s := newScan(t)
+	s.verbs[node.VerbAnalyze] = func(run *verbRun) error {
+		err := run.answer.Item(node.AnalyzeItem{Started: "a"})
+		return errors.Join(err, run.answer.Item(node.AnalyzeItem{Analysis: &node.Analysis{DiffID: "a"}}), run.answer.End(node.VerbAnalyze, nil))
+	}
+	s.wantRead([]string{"a"}, "a: error: the scanner said nothing of it")
+}
+
 func TestAnalyze_TellsWhatWasReadWhenItsContextEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		cut  bool

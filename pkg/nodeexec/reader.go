@@ -67,7 +67,7 @@ func (r *reader) ask(ctx context.Context) (deadly *node.Source, why, err error) 
 					return fmt.Errorf("layer %q: %w", item.Analysis.DiffID, errUnasked)
 				}
 				r.left = slices.Delete(slices.Clone(r.left), started, started+1)
-				r.found = append(r.found, *item.Analysis)
+				r.found = append(r.found, told(*item.Analysis))
 				started = -1
 			default:
 				return errUnknownItem
@@ -92,6 +92,14 @@ func (r *reader) ask(ctx context.Context) (deadly *node.Source, why, err error) 
 		return nil
 	})
 	return deadly, why, err
+}
+
+// told is an analysis, or why there is none.
+func told(analysis node.Analysis) node.Analysis {
+	if len(analysis.Body) == 0 && analysis.Error == "" {
+		analysis.Error = "the scanner said nothing of it"
+	}
+	return analysis
 }
 
 func (r *reader) index(diffID string) int {

@@ -30,4 +30,6 @@ type Detector interface {
 	// Detect returns the verdict on an image from the analyses of its layers, the lowest first. What cannot be told is
 	// Unscannable with a message, not an error.
 	Detect(ctx context.Context, layers []Analysis) *Verdict
+	// Check fails if the analysis of a layer is none that Detect can read.
+	Check(layer Analysis) error
 }

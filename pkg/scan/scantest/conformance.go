@@ -39,6 +39,19 @@ func RunDetector(t *testing.T, detector scan.Detector, vulnerable, clean []scan.
 		}
 		wantUnscannable(t, "a context that has ended", detector.Detect(ended(t), vulnerable))
 	})
+	t.Run("only an analysis that can be read passes", func(t *testing.T) {
+		for i, layer := range slices.Concat(vulnerable, clean) {
+			if err := detector.Check(layer); err != nil {
+				t.Errorf("layer %d: %v", i+1, err)
+			}
+		}
+		last := vulnerable[len(vulnerable)-1]
+		for name, layer := range map[string]scan.Analysis{"none": nil, "an empty one": {}, "garbage": scan.Analysis("garbage"), "half": last[:len(last)/2]} {
+			if detector.Check(layer) == nil {
+				t.Errorf("%s passes", name)
+			}
+		}
+	})
 	t.Run("analyses are not changed, and many are judged at once", func(t *testing.T) {
 		before := fmt.Sprintf("%x", vulnerable)
 		want := detector.Detect(t.Context(), vulnerable)

@@ -52,3 +52,6 @@ func (Detector) Detect(ctx context.Context, layers []scan.Analysis) *scan.Verdic
 	}
 	return scan.NewVerdict(image.Findings, image.EndOfLife)
 }
+
+// Check fails if a layer was not made by Analysis.
+func (Detector) Check(layer scan.Analysis) error { return json.Unmarshal(layer, &Layer{}) }
