@@ -1,9 +1,7 @@
 package clean
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -14,7 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
@@ -52,7 +49,7 @@ const ReasonScanFailed = "ScanFailed"
 // ends: an image that cannot be scanned has a verdict that says so.
 func (p *Pass) ScanImages(ctx context.Context, in *plan.Input, ids []string) error {
 	s := p.Scan
-	run := &scanRun{Scan: s, pass: p, in: in, stock: newStock(in.Nodes, s.unknown(ids)), analyses: map[string]scan.Analysis{}, failed: map[int]error{}}
+	run := &scanRun{Scan: s, pass: p, in: in, stock: newStock(in.Nodes, s.unknown(ids)), analyses: map[string]scan.Analysis{}, unreachable: map[int]error{}}
 	run.read(ctx)
 	if ctx.Err() == nil {
 		run.detect(ctx)
@@ -62,7 +59,7 @@ func (p *Pass) ScanImages(ctx context.Context, in *plan.Input, ids []string) err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, err := range run.failed {
+	for n, err := range run.unreachable {
 		s.failed[in.Nodes[n].Name] = err.Error()
 	}
 	for i := range in.Nodes {
@@ -72,18 +69,6 @@ func (p *Pass) ScanImages(ctx context.Context, in *plan.Input, ids []string) err
 	}
 	in.Verdicts = maps.Clone(s.verdicts)
 	return nil
-}
-
-// read finds out what is in the layers, for as long as it may take.
-func (r *scanRun) read(ctx context.Context) {
-	if r.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("the scan has taken the %s that it may take", r.Timeout.Round(time.Second)))
-		defer cancel()
-	}
-	r.describe(ctx)
-	r.analyze(ctx)
-	r.cut = context.Cause(ctx)
 }
 
 // unknown are the images without a verdict.
@@ -119,170 +104,17 @@ type scanRun struct {
 	pass *Pass
 	in   *plan.Input
 
-	mu sync.Mutex
+	// stockMu guards the stock, analyses and unreachable while nodes answer.
+	stockMu sync.Mutex
 	*stock
 	// analyses are of the layers of all images, by diffID.
 	analyses map[string]scan.Analysis
-	// failed are the nodes that could not be asked, by their index.
-	failed map[int]error
+	// unreachable are the nodes that could not be asked, by their index, with why.
+	unreachable map[int]error
 	// checking has one analysis decoded at a time: it may become many times as large.
 	checking sync.Mutex
 	// cut is why reading ended before its end, if it did.
 	cut error
-}
-
-// describe finds out which layers the images have: from the cache, else from a node that has the image, else from another.
-func (r *scanRun) describe(ctx context.Context) {
-	for _, img := range r.images {
-		if config, ok := r.Cache.Config(img.id); ok {
-			_ = img.configure(node.ImageConfig{ID: img.id, Config: config}) // one that is of no use is asked for anew
-		}
-	}
-	for ctx.Err() == nil {
-		asked := r.toDescribe()
-		if len(asked) == 0 {
-			return
-		}
-		r.onNodes(asked, func(n int, ids []string) {
-			answered := map[string]bool{}
-			err := r.pass.Nodes.Configs(ctx, r.in.Nodes[n].Name, ids, func(config node.ImageConfig) {
-				if slices.Contains(ids, config.ID) && !answered[config.ID] {
-					answered[config.ID] = true
-					r.described(n, config)
-				}
-			})
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			why := "the node did not answer for it"
-			if err != nil {
-				why = reason(ctx, err)
-			}
-			for _, id := range ids {
-				if !answered[id] {
-					r.byID[id].lost(n, "its configuration could not be read: "+why)
-				}
-			}
-			r.fail(ctx, n, err)
-		})
-	}
-}
-
-func (r *scanRun) described(n int, config node.ImageConfig) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	img := r.byID[config.ID]
-	if err := img.configure(config); err != nil {
-		img.lost(n, "its configuration could not be read: "+err.Error())
-		return
-	}
-	r.uncached(r.Cache.PutConfig(config.ID, config.Config))
-}
-
-// analyze has every layer analysed that the cache does not have, each by one node that has it, else by another.
-func (r *scanRun) analyze(ctx context.Context) {
-	r.stockLayers()
-	for id := range r.layers {
-		if ctx.Err() != nil {
-			return
-		}
-		if analysis, ok := r.Cache.Analysis(id); ok && r.check(analysis) == nil { // one that is of no use is asked for anew
-			r.analyses[id] = analysis
-			delete(r.layers, id)
-		}
-	}
-	for ctx.Err() == nil {
-		shares := r.share()
-		if len(shares) == 0 {
-			return
-		}
-		r.onNodes(shares, func(n int, ids []string) { r.analyzeOn(ctx, n, ids) })
-	}
-}
-
-// analyzeOn has node n analyse layers.
-func (r *scanRun) analyzeOn(ctx context.Context, n int, ids []string) {
-	name := r.in.Nodes[n].Name
-	wanted, done := r.wanted(n, ids), 0
-	r.pass.observe(Event{Node: name, Stage: Scanning, Total: len(ids)})
-	err := r.pass.Nodes.Analyze(ctx, name, wanted, func(a node.Analysis) {
-		if a.Error == "" {
-			if err := r.check(a.Body); err != nil {
-				a.Error = "decoding what the node found in it: " + err.Error()
-			}
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		layer := r.layers[a.DiffID]
-		if layer == nil || layer.holders[n] == "" || !slices.Contains(ids, a.DiffID) {
-			return // a node's answer counts once, and only for what it was asked
-		}
-		done++
-		r.pass.observe(Event{Node: name, Stage: Scanning, Done: done, Total: len(ids)})
-		if a.Error != "" {
-			layer.lost(n, a.Error+" (node "+name+")")
-			return
-		}
-		r.analyses[a.DiffID] = a.Body
-		delete(r.layers, a.DiffID)
-		r.uncached(r.Cache.PutAnalysis(a.DiffID, a.Body))
-	})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	why := fmt.Sprintf("node %s did not get to it", name)
-	if err != nil {
-		why = reason(ctx, err)
-	}
-	for _, id := range ids {
-		if layer := r.layers[id]; layer != nil && layer.holders[n] != "" {
-			layer.unanswered(n, why)
-		}
-	}
-	r.fail(ctx, n, err)
-	r.pass.observe(Event{Node: name, Stage: Scanned, Done: done, Total: len(ids)})
-}
-
-// check fails if the detector can make nothing of an analysis.
-func (r *scanRun) check(analysis scan.Analysis) error {
-	r.checking.Lock()
-	defer r.checking.Unlock()
-	return r.Detector.Check(analysis)
-}
-
-// reason is why a node has not answered: a step that was cut short says only that.
-func reason(ctx context.Context, err error) string {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause.Error()
-	}
-	return err.Error()
-}
-
-func (r *scanRun) wanted(n int, ids []string) []node.LayerOf {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	wanted := make([]node.LayerOf, len(ids))
-	for i, id := range ids {
-		wanted[i] = node.LayerOf{ImageID: r.layers[id].holders[n], DiffID: id}
-	}
-	return wanted
-}
-
-// fail notes that a node could not be asked. It is asked no more: the others that have its layers are.
-func (r *scanRun) fail(ctx context.Context, n int, err error) {
-	if err == nil || ctx.Err() != nil {
-		return
-	}
-	r.failed[n] = cmp.Or(r.failed[n], err)
-	r.without(n, err.Error())
-}
-
-// onNodes calls do for every node that has something to do, several at once.
-func (r *scanRun) onNodes(work map[int][]string, do func(n int, ids []string)) {
-	nodes := make([]int, 0, len(work))
-	for n := range work {
-		nodes = append(nodes, n)
-	}
-	slices.Sort(nodes)
-	r.pass.each(len(nodes), func(i int) { do(nodes[i], work[nodes[i]]) })
 }
 
 // detect makes the verdict on every image.
@@ -329,5 +161,3 @@ func (r *scanRun) verdict(ctx context.Context, img *imageStock) *scan.Verdict {
 func unscannable(message string) *scan.Verdict {
 	return &scan.Verdict{State: scan.Unscannable, Message: message}
 }
-
-var errNotItsConfig = errors.New("the node sent another image's configuration")

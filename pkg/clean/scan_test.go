@@ -331,6 +331,46 @@ func TestPreview_GoesOnWithoutACache(t *testing.T) {
 	}
 }
 
+// slow is a cache to which nothing is written before two want to write something.
+type slow struct {
+	*memory
+	configs, analyses *meeting
+}
+
+func (c slow) PutConfig(imageID string, config []byte) error {
+	c.configs.wait()
+	return c.memory.PutConfig(imageID, config)
+}
+
+func (c slow) PutAnalysis(diffID string, analysis scan.Analysis) error {
+	c.analyses.wait()
+	return c.memory.PutAnalysis(diffID, analysis)
+}
+
+// meeting is of two, who wait for each other.
+type meeting struct {
+	t    *testing.T
+	come chan struct{}
+}
+
+func (m *meeting) wait() {
+	select {
+	case m.come <- struct{}{}:
+	case <-m.come:
+	case <-time.After(5 * time.Second):
+		m.t.Error("one waited for the other to be written")
+	}
+}
+
+func TestPreview_WritesToTheCacheWhileOtherNodesAnswer(t *testing.T) {
+	s := stock(t, map[string][]string{"node1": {"a"}, "node2": {"bad"}})
+	cache := slow{newMemory(), &meeting{t, make(chan struct{})}, &meeting{t, make(chan struct{})}}
+	pass := scanPass(s, cache)
+	pass.Parallelism = 2
+	p, err := pass.Preview(t.Context(), planned("node1", "node2"))
+	want(t, s, p, err, map[string]string{"a": "keep NotVulnerable", "bad": "remove Vulnerable"})
+}
+
 func TestPreviewAgain_ReadsNothingAndKeepsWhatIsNew(t *testing.T) {
 	s := stock(t, map[string][]string{"node1": {"bad", "bad b"}})
 	s.Inventories["node1"].Uses = []node.Use{{Kind: node.UseContainer, By: "x", ImageID: s.ids["bad b"]}}

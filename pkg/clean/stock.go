@@ -3,6 +3,7 @@ package clean
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -98,6 +99,8 @@ func (img *imageStock) configure(config node.ImageConfig) error {
 	img.configured = true
 	return nil
 }
+
+var errNotItsConfig = errors.New("the node sent another image's configuration")
 
 // lost takes away a node that could not say what the image is.
 func (img *imageStock) lost(n int, why string) {

@@ -27,36 +27,54 @@ func Config(diffIDs ...string) (id string, config []byte, err error) {
 
 // Configs tells ImageConfigs of images that the node has.
 func (n *Nodes) Configs(ctx context.Context, name string, images []string, each func(node.ImageConfig)) error {
+	answers, err := n.configs(ctx, name, images)
+	for _, answer := range answers {
+		each(answer) // others may be asked meanwhile
+	}
+	return err
+}
+
+func (n *Nodes) configs(ctx context.Context, name string, images []string) ([]node.ImageConfig, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.check(ctx, name); err != nil {
-		return err
+		return nil, err
 	}
+	var answers []node.ImageConfig
 	for _, id := range images {
 		answer := node.ImageConfig{ID: id, Config: n.ImageConfigs[id]}
 		if answer.Config == nil || !n.has(name, id) {
 			answer = node.ImageConfig{ID: id, Error: "the node does not have it"}
 		}
-		each(answer)
+		answers = append(answers, answer)
 	}
-	return nil
+	return answers, nil
 }
 
 // Analyze tells Analyses of layers that are part of images which the node has.
 func (n *Nodes) Analyze(ctx context.Context, name string, layers []node.LayerOf, each func(node.Analysis)) error {
+	answers, err := n.analyze(ctx, name, layers)
+	for _, answer := range answers {
+		each(answer) // others may be asked meanwhile
+	}
+	return err
+}
+
+func (n *Nodes) analyze(ctx context.Context, name string, layers []node.LayerOf) ([]node.Analysis, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.check(ctx, name); err != nil {
-		return err
+		return nil, err
 	}
 	if n.Analyzed == nil {
 		n.Analyzed = map[string][]node.LayerOf{}
 	}
 	n.Analyzed[name] = append(n.Analyzed[name], layers...)
+	var answers []node.Analysis
 	for _, layer := range layers {
 		if left, limited := n.RemainingLayers[name]; limited {
 			if left == 0 {
-				return node.ErrTruncated
+				return answers, node.ErrTruncated
 			}
 			n.RemainingLayers[name] = left - 1
 		}
@@ -64,9 +82,9 @@ func (n *Nodes) Analyze(ctx context.Context, name string, layers []node.LayerOf,
 		if answer.Body == nil || !n.has(name, layer.ImageID) || !n.consists(layer) {
 			answer = node.Analysis{DiffID: layer.DiffID, Error: "the node does not have it"}
 		}
-		each(answer)
+		answers = append(answers, answer)
 	}
-	return nil
+	return answers, nil
 }
 
 func (n *Nodes) has(name, id string) bool {
