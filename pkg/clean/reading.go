@@ -27,7 +27,7 @@ func (r *scanRun) read(ctx context.Context) {
 func (r *scanRun) describe(ctx context.Context) {
 	for _, img := range r.images {
 		if config, ok := r.Cache.Config(img.id); ok {
-			_ = img.configure(node.ImageConfig{ID: img.id, Config: config}) // one that is of no use is asked for anew
+			_ = img.configure(config) // one that is of no use is asked for anew
 		}
 	}
 	for ctx.Err() == nil {
@@ -61,7 +61,7 @@ func (r *scanRun) describe(ctx context.Context) {
 
 func (r *scanRun) described(n int, config node.ImageConfig) {
 	if r.configure(n, config) {
-		r.uncached(r.Cache.PutConfig(config.ID, config.Config))
+		r.uncached(r.Cache.PutConfig(config))
 	}
 }
 

@@ -12,17 +12,18 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/plan"
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
-// Cache keeps what does not change: the analysis of a layer, by its diffID, and the configuration of an image, by its ID. It may be
-// used from several goroutines. What cannot be read is not there.
+// Cache keeps what does not change: the analysis of a layer, by its diffID, and the configuration of an image with the sizes of its
+// layers, by its ID. It may be used from several goroutines. What cannot be read is not there.
 type Cache interface {
 	Analysis(diffID string) (scan.Analysis, bool)
 	PutAnalysis(diffID string, analysis scan.Analysis) error
-	Config(imageID string) ([]byte, bool)
-	PutConfig(imageID string, config []byte) error
+	Config(imageID string) (node.ImageConfig, bool)
+	PutConfig(config node.ImageConfig) error
 }
 
 // Scan is what a pass scans with.

@@ -27,12 +27,12 @@ var (
 type memory struct {
 	mu       sync.Mutex
 	analyses map[string]scan.Analysis
-	configs  map[string][]byte
+	configs  map[string]node.ImageConfig
 	full     error
 }
 
 func newMemory() *memory {
-	return &memory{analyses: map[string]scan.Analysis{}, configs: map[string][]byte{}}
+	return &memory{analyses: map[string]scan.Analysis{}, configs: map[string]node.ImageConfig{}}
 }
 
 func (m *memory) Analysis(diffID string) (scan.Analysis, bool) {
@@ -51,18 +51,18 @@ func (m *memory) PutAnalysis(diffID string, analysis scan.Analysis) error {
 	return m.full
 }
 
-func (m *memory) Config(imageID string) ([]byte, bool) {
+func (m *memory) Config(imageID string) (node.ImageConfig, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	config, ok := m.configs[imageID]
 	return config, ok
 }
 
-func (m *memory) PutConfig(imageID string, config []byte) error {
+func (m *memory) PutConfig(config node.ImageConfig) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.full == nil {
-		m.configs[imageID] = config
+		m.configs[config.ID] = config
 	}
 	return m.full
 }
@@ -331,15 +331,31 @@ func TestPreview_GoesOnWithoutACache(t *testing.T) {
 	}
 }
 
+func TestPreview_SharesLayersOutBySizeWhenConfigurationsAreCached(t *testing.T) {
+	both := []string{"a", "b"}
+	s, cache := stock(t, map[string][]string{"node1": both, "node2": both}), newMemory()
+	s.LayerBytes = map[string][]int64{s.ids["a"]: {9 << 30}, s.ids["b"]: {9 << 30}}
+	for _, known := range []string{"nothing", "the configurations"} {
+		clear(cache.analyses)
+		s.Analyzed = nil
+		if _, err := scanPass(s, cache).Preview(t.Context(), planned("node1", "node2")); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Analyzed["node1"]) != 1 || len(s.Analyzed["node2"]) != 1 {
+			t.Errorf("when %s is known: the layers are shared out as %v", known, s.Analyzed)
+		}
+	}
+}
+
 // slow is a cache to which nothing is written before two want to write something.
 type slow struct {
 	*memory
 	configs, analyses *meeting
 }
 
-func (c slow) PutConfig(imageID string, config []byte) error {
+func (c slow) PutConfig(config node.ImageConfig) error {
 	c.configs.wait()
-	return c.memory.PutConfig(imageID, config)
+	return c.memory.PutConfig(config)
 }
 
 func (c slow) PutAnalysis(diffID string, analysis scan.Analysis) error {

@@ -21,6 +21,8 @@ type Nodes struct {
 	Remaining map[string]int
 	// ImageConfigs are by image ID; Config makes one. An image without one has none that could be read.
 	ImageConfigs map[string][]byte
+	// LayerBytes are the sizes of an image's layers, by its ID.
+	LayerBytes map[string][]int64
 	// Analyses are what comes of layers, by diffID. A layer without one cannot be read.
 	Analyses map[string][]byte
 	// RemainingLayers, when set for a node, is how many layers it reads before it stops answering.

@@ -42,7 +42,7 @@ func (n *Nodes) configs(ctx context.Context, name string, images []string) ([]no
 	}
 	var answers []node.ImageConfig
 	for _, id := range images {
-		answer := node.ImageConfig{ID: id, Config: n.ImageConfigs[id]}
+		answer := node.ImageConfig{ID: id, Config: n.ImageConfigs[id], LayerBytes: n.LayerBytes[id]}
 		if answer.Config == nil || !n.has(name, id) {
 			answer = node.ImageConfig{ID: id, Error: "the node does not have it"}
 		}

@@ -1,5 +1,5 @@
 // Package layercache keeps on disk what scans have found in layers, so that no layer is analysed twice, and the configurations
-// of images, which name the layers. It trusts nothing that it reads back: what is not as it was written is as good as not there.
+// of images, which name the layers, with the layers' sizes. It trusts nothing that it reads back: what is not as it was written is as good as not there.
 // It knows neither what is in an analysis nor where it comes from.
 package layercache
 
@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
@@ -49,12 +51,45 @@ func (c *Cache) Empty() bool {
 
 // Analysis returns what this version of the analysers found in a layer, if that is known.
 func (c *Cache) Analysis(diffID string) (scan.Analysis, bool) {
-	file, err := fileName(analysisPrefix, diffID)
+	content, ok := c.get(analysisPrefix, diffID)
+	return content, ok
+}
+
+// PutAnalysis keeps what was found in a layer.
+func (c *Cache) PutAnalysis(diffID string, analysis scan.Analysis) error {
+	return c.put(analysisPrefix, diffID, analysis)
+}
+
+// Config returns the configuration of an image, with the sizes of its layers, if it is known.
+func (c *Cache) Config(imageID string) (node.ImageConfig, bool) {
+	content, ok := c.get(configPrefix, imageID)
+	var config node.ImageConfig
+	if !ok || json.Unmarshal(content, &config) != nil || config.ID != imageID || digestOf(config.Config) != imageID {
+		return node.ImageConfig{}, false
+	}
+	return config, true
+}
+
+// PutConfig keeps the configuration of an image. One that the ID is not the digest of is refused.
+func (c *Cache) PutConfig(config node.ImageConfig) error {
+	if digestOf(config.Config) != config.ID {
+		return fmt.Errorf("caching the configuration of image %s: it is that of %s", config.ID, digestOf(config.Config))
+	}
+	content, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("caching the configuration of image %s: %w", config.ID, err)
+	}
+	return c.put(configPrefix, config.ID, content)
+}
+
+// get returns what was put, if it still is as it was.
+func (c *Cache) get(prefix, id string) ([]byte, bool) {
+	file, err := fileName(prefix, id)
 	if err != nil {
 		return nil, false
 	}
 	entry, ok := c.read(file, func(entry []byte) bool {
-		return len(entry) >= sha256.Size && bytes.Equal(entry[:sha256.Size], checksum(diffID, entry[sha256.Size:]))
+		return len(entry) >= sha256.Size && bytes.Equal(entry[:sha256.Size], checksum(id, entry[sha256.Size:]))
 	})
 	if !ok {
 		return nil, false
@@ -62,41 +97,19 @@ func (c *Cache) Analysis(diffID string) (scan.Analysis, bool) {
 	return entry[sha256.Size:], true
 }
 
-// PutAnalysis keeps what was found in a layer.
-func (c *Cache) PutAnalysis(diffID string, analysis scan.Analysis) error {
-	file, err := fileName(analysisPrefix, diffID)
+func (c *Cache) put(prefix, id string, content []byte) error {
+	file, err := fileName(prefix, id)
 	if err != nil {
 		return err
 	}
-	return c.write(file, checksum(diffID, analysis), analysis)
-}
-
-// Config returns the configuration of an image, if it is known.
-func (c *Cache) Config(imageID string) ([]byte, bool) {
-	file, err := fileName(configPrefix, imageID)
-	if err != nil {
-		return nil, false
-	}
-	return c.read(file, func(config []byte) bool { return digestOf(config) == imageID })
-}
-
-// PutConfig keeps the configuration of an image. One that the ID is not the digest of is refused.
-func (c *Cache) PutConfig(imageID string, config []byte) error {
-	file, err := fileName(configPrefix, imageID)
-	if err != nil {
-		return err
-	}
-	if digestOf(config) != imageID {
-		return fmt.Errorf("caching the configuration of image %s: it is that of %s", imageID, digestOf(config))
-	}
-	return c.write(file, config)
+	return c.write(file, checksum(id, content), content)
 }
 
 // checksum covers the name too: the analysis of another layer that has come to be under this name is not this layer's.
-func checksum(diffID string, analysis []byte) []byte {
+func checksum(id string, content []byte) []byte {
 	h := sha256.New()
-	h.Write([]byte(diffID + "\n"))
-	h.Write(analysis)
+	h.Write([]byte(id + "\n"))
+	h.Write(content)
 	return h.Sum(nil)
 }
 

@@ -7,10 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/imageclean/kubectl-imageclean/pkg/node"
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
@@ -45,15 +47,16 @@ func TestCache_KeepsWhatIsPutInto(t *testing.T) {
 	}
 	put(t, c, id("layer"), "what is in it")
 	put(t, c, id("scratch"), "")
-	if err := c.PutConfig(id("{config}"), []byte("{config}")); err != nil {
+	kept := node.ImageConfig{ID: id("{config}"), Config: []byte("{config}"), LayerBytes: []int64{5 << 30, 1}}
+	if err := c.PutConfig(kept); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []*Cache{c, New(dir, DefaultLimit)} {
 		if c.Empty() || !has(c, id("layer"), "what is in it") || !has(c, id("scratch"), "") {
 			t.Error("an analysis is missing")
 		}
-		if config, ok := c.Config(id("{config}")); !ok || string(config) != "{config}" {
-			t.Errorf("got the configuration %q", config)
+		if config, ok := c.Config(kept.ID); !ok || !reflect.DeepEqual(config, kept) {
+			t.Errorf("got the configuration %+v", config)
 		}
 		if _, ok := c.Config(id("layer")); ok {
 			t.Error("a layer is taken for an image")
@@ -80,7 +83,7 @@ func TestCache_TakesNothingForADigestThatIsNone(t *testing.T) {
 		if err := c.PutAnalysis(bad, scan.Analysis("x")); err == nil {
 			t.Errorf("an analysis is kept for %q", bad)
 		}
-		if err := c.PutConfig(bad, []byte("x")); err == nil {
+		if err := c.PutConfig(node.ImageConfig{ID: bad, Config: []byte("x")}); err == nil {
 			t.Errorf("a configuration is kept for %q", bad)
 		}
 		if _, ok := c.Analysis(bad); ok {
@@ -95,19 +98,38 @@ func TestCache_TakesNothingForADigestThatIsNone(t *testing.T) {
 func TestCache_RefusesTheConfigurationOfAnotherImage(t *testing.T) {
 	dir := t.TempDir()
 	c := New(dir, DefaultLimit)
-	if err := c.PutConfig(id("one"), []byte("two")); err == nil || !strings.Contains(err.Error(), "it is that of "+id("two")) {
+	if err := c.PutConfig(node.ImageConfig{ID: id("one"), Config: []byte("two")}); err == nil || !strings.Contains(err.Error(), "it is that of "+id("two")) {
 		t.Errorf("got %v", err)
 	}
-	if err := c.PutConfig(id("one"), []byte("one")); err != nil {
+	for name, text := range map[string]string{
+		"another":                 `{"id":"` + id("two") + `","config":"dHdv"}`,
+		"another's by this name":  `{"id":"` + id("one") + `","config":"dHdv"}`,
+		"what is none":            "one",
+		"one that says no layers": `{"id":"` + id("one") + `"}`,
+	} {
+		if err := c.put(configPrefix, id("one"), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if config, ok := c.Config(id("one")); ok {
+			t.Errorf("%s: got %+v", name, config)
+		}
+	}
+}
+
+// What a version before this one has kept is the configuration alone, without the sizes of the layers.
+func TestCache_ForgetsConfigurationsOfTheFormBefore(t *testing.T) {
+	dir := t.TempDir()
+	c, config := New(dir, DefaultLimit), node.ImageConfig{ID: id("{}"), Config: []byte("{}")}
+	if err := c.PutConfig(config); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range files(t, dir) {
-		if err := os.WriteFile(file, []byte("two"), 0o644); err != nil {
+		if err := os.WriteFile(file, config.Config, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if config, ok := c.Config(id("one")); ok {
-		t.Errorf("got the configuration %q", config)
+	if got, ok := c.Config(config.ID); ok || len(files(t, dir)) > 0 {
+		t.Errorf("got %+v, and there are %v", got, files(t, dir))
 	}
 }
 
