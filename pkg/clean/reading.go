@@ -81,10 +81,7 @@ func (r *scanRun) configure(n int, config node.ImageConfig) bool {
 func (r *scanRun) analyze(ctx context.Context) {
 	r.stockLayers()
 	for id := range r.layers {
-		if ctx.Err() != nil {
-			return
-		}
-		if analysis, ok := r.Cache.Analysis(id); ok && r.check(analysis) == nil { // one that is of no use is asked for anew
+		if analysis, ok := r.Cache.Analysis(id); ok {
 			r.analyses[id] = analysis
 			delete(r.layers, id)
 		}

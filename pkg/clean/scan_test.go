@@ -305,19 +305,6 @@ func TestPreview_AsksAnotherNodeWhenAnAnalysisCannotBeRead(t *testing.T) {
 	}
 }
 
-func TestPreview_ReadsAgainWhatIsCachedAndCannotBeRead(t *testing.T) {
-	s, cache := stock(t, map[string][]string{"node1": {"base bad"}}), newMemory()
-	cache.analyses[layerID("base")], cache.analyses[layerID("bad")] = harmless, scan.Analysis("garbage")
-	p, err := scanPass(s, cache).Preview(t.Context(), planned("node1"))
-	want(t, s, p, err, map[string]string{"base bad": "remove Vulnerable"})
-	if got := s.read(); !slices.Equal(got, []string{layerID("bad")}) {
-		t.Errorf("the node was asked for %v", got)
-	}
-	if a, _ := cache.Analysis(layerID("bad")); string(a) != string(vulnerable) {
-		t.Errorf("the cache has %q", a)
-	}
-}
-
 func TestPreview_GoesOnWithoutACache(t *testing.T) {
 	s, cache := stock(t, map[string][]string{"node1": {"base bad", "base a"}}), newMemory()
 	cache.full = errors.New("no space left on device")
