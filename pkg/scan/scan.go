@@ -9,7 +9,7 @@ import (
 
 // Version is what analyses are made and read by: the analysers' release, and our own schema of what is kept of their findings.
 // What was analysed under one version is not read under another. It is part of a path.
-const Version = "trivy-0.74.0-1"
+const Version = "trivy-0.74.0-2"
 
 // Analysis is what an Analyzer found in one layer, gzipped: of use to a Detector of the same Version and to nobody else.
 type Analysis []byte

@@ -54,9 +54,9 @@ var disabled = slices.Concat(analyzer.TypeLockfiles, analyzer.TypeConfigFiles, [
 type engine struct {
 	group  analyzer.AnalyzerGroup
 	wanted wanted
-	// databases are the paths of those package databases that are a single file, rpm those of them that are rpm's.
-	databases, rpm []string
-	handlers       handler.Manager
+	// single are the paths of those package databases that are a single file, rpm and apk those of them that are theirs.
+	single, rpm, apk []string
+	handlers         handler.Manager
 }
 
 func newEngine() (*engine, error) {
@@ -69,7 +69,11 @@ func newEngine() (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.databases, err = pathsOf(group, analyzer.TypeRpm, analyzer.TypeApk, analyzer.TypeRpmqa, analyzer.TypeBottlerocketInventory)
+	e.apk, err = pathsOf(group, analyzer.TypeApk)
+	if err != nil {
+		return nil, err
+	}
+	e.single, err = pathsOf(group, analyzer.TypeRpm, analyzer.TypeApk, analyzer.TypeRpmqa, analyzer.TypeBottlerocketInventory)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,6 +90,73 @@ func TestAnalyze_RefusesABrokenPackageDatabase(t *testing.T) {
 		put(t, root, name, text)
 		if blob, err := analyzeDir(t, newAnalyzer(t), root); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v, %d packages", name, err, len(packagesOf(blob)))
+		}
+	}
+}
+
+// apkOf and dpkgOf write a package as its database does.
+func apkOf(name string) string { return "P:" + name + "\nV:1.2.2-r0\nF:usr/lib\nR:" + name + "\n\n" }
+
+func dpkgOf(name string) string {
+	return "Package: " + name + "\nStatus: install ok installed\nVersion: 1-1\nArchitecture: all\nMaintainer: Debian\n\n"
+}
+
+func TestAnalyze_RefusesAPackageDatabaseThatIsReadInPart(t *testing.T) {
+	const apk, dpkg, single = "lib/apk/db/installed", "var/lib/dpkg/status", "var/lib/dpkg/status.d/b"
+	long := strings.Repeat("x", 70<<10)
+	for what, test := range map[string]struct{ name, text, message string }{
+		"a line too long":          {apk, apkOf("a") + "P:b\nV:1\nD:" + long + "\n\n" + apkOf("c"), "a line of more than 65536 bytes"},
+		"… of the last package":    {apk, apkOf("a") + "P:b\nV:1\nR:f\nR:" + long + "\nR:g\n", "a line of more than 65536 bytes"},
+		"a version of no kind":     {apk, apkOf("a") + "P:b\nV:none\n\n" + apkOf("c"), `package "b"`},
+		"two in one paragraph":     {apk, "P:a\nV:1\n" + apkOf("b"), `package "a"`},
+		"a line without a field":   {dpkg, dpkgOf("a") + "broken\n" + dpkgOf("b") + dpkgOf("c"), `package "b@1-1"`},
+		"an empty line too many":   {dpkg, dpkgOf("a") + "\n" + dpkgOf("b") + dpkgOf("c"), `package "b@1-1"`},
+		"a paragraph with no name": {dpkg, dpkgOf("a") + "Pack\n", `package "@"`},
+		"cut off":                  {dpkg, dpkgOf("a") + "Package: b\nStatus: install ok inst", `package "b@"`},
+		"a version that is none":   {dpkg, dpkgOf("a") + "Package: b\nVersion: none\n", `package "b@none"`},
+		"ends of lines of Windows": {dpkg, strings.ReplaceAll(dpkgOf("a")+dpkgOf("b"), "\n", "\r\n"), `package "b@1-1"`},
+		"one in a file of its own": {single, "Package: b\nbroken\nVersion: 1\n", `package "b@1"`},
+	} {
+		root := t.TempDir()
+		put(t, root, test.name, test.text)
+		if blob, err := analyzeDir(t, newAnalyzer(t), root); err == nil || !strings.Contains(err.Error(), test.name) || !strings.Contains(err.Error(), test.message) {
+			t.Errorf("%s: %v, packages %q", what, err, packagesOf(blob))
+		}
+	}
+}
+
+func TestAnalyze_AcceptsWhatAPackageDatabaseMayHave(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "lib/apk/db/installed", apkOf("a")+"\n"+apkOf("a")+"P:none\n\n")
+	put(t, root, "var/lib/dpkg/status", dpkgOf("b")+strings.Replace(dpkgOf("b"), "all", "i386", 1)+
+		"Package: c\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: d\nStatus: unknown ok not-installed\n\n"+
+		strings.Replace(dpkgOf("e"), "Version", "Description: one line\n Package: x\n .\n and more\nVersion", 1))
+	put(t, root, "var/lib/dpkg/status.d/note", "just: text\n")
+	put(t, root, "var/lib/dpkg/status.d/f", "Version: 1\nPackage: f\n")
+	put(t, root, "var/lib/dpkg/info/b.md5sums", "")
+	put(t, root, "var/lib/dpkg/info/e.md5sums", `\00000000000000000000000000000000  a\\b`)
+	got := packagesOf(mustAnalyzeDir(t, root))
+	slices.Sort(got)
+	if strings.Join(got, " ") != "a b e f" {
+		t.Errorf("packages %q", got)
+	}
+}
+
+// What a package installed is not to be judged as if pip had.
+func TestAnalyze_RefusesAListOfFilesThatIsNotWhole(t *testing.T) {
+	const good = "00000000000000000000000000000000  usr/lib/python3/x-1.dist-info/METADATA\n"
+	for what, line := range map[string]string{
+		"nothing": "\n", "no path": "00000000000000000000000000000000  \n", "no checksum": "  usr/bin/x\n", "one space": strings.Replace(good, "  ", " ", 1),
+		"text": "not a checksum  usr/bin/x\n", "zeros": strings.Repeat("\x00", 100) + good, "a path too long": strings.Replace(good, "usr", strings.Repeat("x", maxPath), 1),
+	} {
+		for _, name := range []string{"var/lib/dpkg/info/python3-x.md5sums", "var/lib/dpkg/status.d/python3-x.md5sums"} {
+			root := t.TempDir()
+			put(t, root, "var/lib/dpkg/status", dpkgOf("python3-x"))
+			put(t, root, name, good+line)
+			put(t, root, "usr/lib/python3/x-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: x\nVersion: 1\n")
+			if blob, err := analyzeDir(t, newAnalyzer(t), root); err == nil || !strings.Contains(err.Error(), name+": line 2") {
+				t.Errorf("%s: %v, packages %q", what, err, packagesOf(blob))
+			}
 		}
 	}
 }
