@@ -69,6 +69,10 @@ func Open(dir string) (*Detector, error) {
 	if err := Check(dir); err != nil {
 		return nil, err
 	}
+	meta, err := metadata.NewClient(dir).Get()
+	if err != nil {
+		return nil, fmt.Errorf("reading metadata.json of the vulnerability database: %w", err)
+	}
 	if !isOpen.CompareAndSwap(false, true) {
 		return nil, errors.New("opening the vulnerability database: this process has one open")
 	}
@@ -76,7 +80,7 @@ func Open(dir string) (*Detector, error) {
 		isOpen.Store(false)
 		return nil, fmt.Errorf("opening the vulnerability database: %w", err)
 	}
-	return newDetector(), nil
+	return newDetector(meta.UpdatedAt), nil
 }
 
 // Close closes the database. Nothing can be detected after that.

@@ -149,7 +149,7 @@ func TestDetect_KeepsAnImageWhenTheDatabaseBreaksUnderneath(t *testing.T) {
 	must(t, err)
 	must(t, os.Truncate(filepath.Join(dir, "trivy.db"), 4096))
 	for range 2 {
-		v := detector.Detect(summer2026(), layers)
+		v := detector.Detect(t.Context(), layers)
 		wantState(t, v, scan.Unscannable, "the vulnerability database can no longer be read")
 		wantFindings(t, v)
 	}
@@ -161,6 +161,6 @@ func TestDetect_KeepsAnImageOnceTheDatabaseIsClosed(t *testing.T) {
 	detector, err := trivydetect.Open(dbDir)
 	must(t, err)
 	must(t, detector.Close())
-	v := detector.Detect(summer2026(), []scan.Analysis{pack(t, system(types.Debian, "12.4", deb("curl", "7.88.1", "1")))})
+	v := detector.Detect(t.Context(), []scan.Analysis{pack(t, system(types.Debian, "12.4", deb("curl", "7.88.1", "1")))})
 	wantState(t, v, scan.Unscannable, "database not open")
 }

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/aquasecurity/trivy-db/pkg/db"
 	dbtypes "github.com/aquasecurity/trivy-db/pkg/types"
+	"github.com/aquasecurity/trivy/pkg/clock"
 	detector "github.com/aquasecurity/trivy/pkg/detector/ospkg"
 	fanal "github.com/aquasecurity/trivy/pkg/fanal/types"
 	"github.com/aquasecurity/trivy/pkg/scan/langpkg"
@@ -33,15 +35,17 @@ type Detector struct {
 	os        ospkg.Scanner
 	languages langpkg.Scanner
 	details   vulnerability.Client
+	// made is when the database was made.
+	made time.Time
 	// broken is closed by breakDown when the database fails: its locks stay locked.
 	broken    chan struct{}
 	breakDown func()
 }
 
-func newDetector() *Detector {
+func newDetector(made time.Time) *Detector {
 	broken := make(chan struct{})
 	return &Detector{
-		os: ospkg.NewScanner(), languages: langpkg.NewScanner(), details: vulnerability.NewClient(db.Config{}),
+		os: ospkg.NewScanner(), languages: langpkg.NewScanner(), details: vulnerability.NewClient(db.Config{}), made: made,
 		broken: broken, breakDown: sync.OnceFunc(func() { close(broken) }),
 	}
 }
@@ -167,7 +171,8 @@ func (d *Detector) detectOS(ctx context.Context, target types.ScanTarget) (syste
 	if len(target.Packages) == 0 {
 		return system{gap: fmt.Sprintf("it is %s %s, but no package list was found", target.OS.Family, target.OS.Name)}, nil
 	}
-	result, endOfLife, err := d.os.Scan(ctx, target, options)
+	// A release has ended if it had when the database was made: this machine's clock may be years ahead.
+	result, endOfLife, err := d.os.Scan(clock.With(ctx, d.made), target, options)
 	switch {
 	case errors.Is(err, detector.ErrUnsupportedOS) && target.OS.Family == unknownOS:
 		return system{gap: "it has packages of a distribution that is not named"}, nil

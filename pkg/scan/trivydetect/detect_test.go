@@ -5,7 +5,9 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/aquasecurity/trivy/pkg/clock"
 	"github.com/aquasecurity/trivy/pkg/fanal/types"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
@@ -76,6 +78,12 @@ func TestDetect_SaysOfAnEndedReleaseWhatElseIsWrongWithIt(t *testing.T) {
 	v = detect(t, system(types.Debian, "11.9", deb("curl", "7.74.0", "1.3+deb11u10")))
 	wantState(t, v, scan.EndOfLife, "")
 	wantFindings(t, v)
+}
+
+func TestDetect_TakesTheDatabasesDateForTheDayAndNotTheClocks(t *testing.T) {
+	layers := []scan.Analysis{pack(t, system(types.Debian, "12.12", deb("curl", "7.88.1", "10+deb12u14")))}
+	ahead := clock.With(t.Context(), time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC))
+	wantState(t, open(t).Detect(ahead, layers), scan.Clean, "")
 }
 
 func TestDetect_DoesNotTakeAReleaseItHasNotHeardOfForEnded(t *testing.T) {
@@ -156,7 +164,7 @@ func TestDetect_KeepsAnImageWithABrokenAnalysis(t *testing.T) {
 		"too much":            bomb,
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := open(t).Detect(summer2026(), []scan.Analysis{whole, broken})
+			v := open(t).Detect(t.Context(), []scan.Analysis{whole, broken})
 			wantState(t, v, scan.Unscannable, "reading the analysis of layer 2 of 2: ")
 			wantFindings(t, v)
 		})

@@ -3,7 +3,6 @@ package trivydetect_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aquasecurity/trivy/pkg/clock"
+	"github.com/aquasecurity/trivy-db/pkg/db"
+	"github.com/aquasecurity/trivy-db/pkg/metadata"
 	"github.com/aquasecurity/trivy/pkg/fanal/types"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
@@ -20,7 +20,7 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/scan/trivydetect"
 )
 
-// dbDir has the test database.
+// dbDir has the test database, as if it had been made in summer 2026.
 var dbDir string
 
 func TestMain(m *testing.M) {
@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		if err := scantest.WriteDB(dir); err != nil {
+			panic(err)
+		}
+		if err := metadata.NewClient(dir).Update(metadata.Metadata{Version: db.SchemaVersion, UpdatedAt: summer2026}); err != nil {
 			panic(err)
 		}
 		dbDir = dir
@@ -53,9 +56,7 @@ func open(t testing.TB) *trivydetect.Detector {
 }
 
 // summer2026 is after the end of Debian 11, and before that of Debian 12 and Alpine 3.22.
-func summer2026() context.Context {
-	return clock.With(context.Background(), time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC))
-}
+var summer2026 = time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
 
 func pack(t testing.TB, layer types.BlobInfo) scan.Analysis {
 	t.Helper()
@@ -91,7 +92,7 @@ func detect(t testing.TB, layers ...types.BlobInfo) *scan.Verdict {
 		t.Fatal(err)
 	}
 	defer detector.Close()
-	return detector.Detect(summer2026(), analyses)
+	return detector.Detect(t.Context(), analyses)
 }
 
 // deb is a package of Debian whose source has its name and version.
