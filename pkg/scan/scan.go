@@ -14,6 +14,15 @@ const Version = "trivy-0.74.0-2"
 // Analysis is what an Analyzer found in one layer, gzipped: of use to a Detector of the same Version and to nobody else.
 type Analysis []byte
 
+// What the analyses of an image may unpack to, together, and so that of a layer too. A Detector holds them in memory as a whole, and a
+// megabyte of gzip unpacks to a gigabyte. A package takes 250 bytes and two objects; large images have some thousands.
+const (
+	// MaxText is the size of the JSON, in bytes.
+	MaxText = 32 << 20
+	// MaxObjects is how many objects are in it. One may have three bytes, and take a kilobyte of memory.
+	MaxObjects = 150_000
+)
+
 // Analyzer lists the software in a layer. It runs on a node, on content that nobody has vouched for.
 type Analyzer interface {
 	// Analyze reads one layer. An error means that the layer was not analysed completely. It reads nothing outside of the layer,

@@ -20,9 +20,16 @@ func encode(blob *types.BlobInfo) (scan.Analysis, error) {
 	for i := range blob.Applications {
 		strip(blob.Applications[i].Packages)
 	}
+	text, err := json.Marshal(blob)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the analysis: %w", err)
+	}
+	if len(text) > scan.MaxText || bytes.Count(text, []byte("{")) > scan.MaxObjects {
+		return nil, fmt.Errorf("what was found takes more than %d bytes or %d objects", scan.MaxText, scan.MaxObjects)
+	}
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)
-	if err := json.NewEncoder(zip).Encode(blob); err != nil {
+	if _, err := zip.Write(text); err != nil {
 		return nil, fmt.Errorf("encoding the analysis: %w", err)
 	}
 	if err := zip.Close(); err != nil {

@@ -35,7 +35,7 @@ var defaultLimits = limits{
 	random:       512 << 20,
 	spool:        512 << 20,
 	post:         64 << 20,
-	packages:     100_000,
+	packages:     50_000,
 	depth:        512,
 	jarDepth:     4,
 	jarDirectory: 16 << 20,

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquasecurity/trivy/pkg/fanal/types"
 	xos "github.com/aquasecurity/trivy/pkg/x/os"
 	"golang.org/x/sys/unix"
 
@@ -206,6 +207,17 @@ func TestAnalyze_BoundsThePackagesOfALayer(t *testing.T) {
 	a.limits.packages = 2
 	if _, err := analyzeDir(t, a, root); err == nil || !strings.Contains(err.Error(), "more than 2 packages") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestAnalyze_RefusesALayerOfWhichTooMuchIsFound(t *testing.T) {
+	for what, packages := range map[string]types.Packages{
+		"text":    {{Name: strings.Repeat("x", scan.MaxText)}},
+		"objects": make(types.Packages, scan.MaxObjects),
+	} {
+		if _, err := encode(&types.BlobInfo{PackageInfos: []types.PackageInfo{{Packages: packages}}}); err == nil || !strings.Contains(err.Error(), "what was found takes more than") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -3,7 +3,10 @@ package trivydetect
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,23 +15,58 @@ import (
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
-// maxAnalysis is how many bytes an analysis may unpack to. It was made on a node that image content may have taken over, and a
-// megabyte of gzip unpacks to a gigabyte.
-const maxAnalysis = 256 << 20
+// sizeOf is the size that an analysis says it unpacks to, in bytes. It was made on a node that image content may have taken over.
+func sizeOf(analysis scan.Analysis) int64 {
+	if len(analysis) < 4 {
+		return 0
+	}
+	return int64(binary.LittleEndian.Uint32(analysis[len(analysis)-4:]))
+}
 
-// decode reads what an analyzer found in one layer. The result is new and belongs to the caller: detection sorts it in place.
-func decode(analysis scan.Analysis) (types.BlobInfo, error) {
+// unpack returns the text of an analysis, which has to have the size that it says.
+func unpack(analysis scan.Analysis) ([]byte, error) {
 	unzipped, err := gzip.NewReader(bytes.NewReader(analysis))
 	if err != nil {
-		return types.BlobInfo{}, fmt.Errorf("unpacking: %w", err)
+		return nil, fmt.Errorf("unpacking: %w", err)
 	}
-	text, err := io.ReadAll(io.LimitReader(unzipped, maxAnalysis+1))
-	if err != nil {
-		return types.BlobInfo{}, fmt.Errorf("unpacking: %w", err)
+	text := make([]byte, sizeOf(analysis))
+	if _, err := io.ReadFull(unzipped, text); err != nil {
+		return nil, fmt.Errorf("unpacking: %w", err)
 	}
-	if len(text) > maxAnalysis {
-		return types.BlobInfo{}, fmt.Errorf("unpacking: it has more than %d bytes", maxAnalysis)
+	if _, err := io.ReadFull(unzipped, make([]byte, 1)); err == nil {
+		return nil, fmt.Errorf("unpacking: it has more than the %d bytes that it says", len(text))
+	} else if !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("unpacking: %w", err)
 	}
+	return text, nil
+}
+
+// decodeAll reads what an analyzer found in each layer of an image. The result is new and belongs to the caller: detection sorts it in
+// place.
+func decodeAll(ctx context.Context, layers []scan.Analysis) ([]types.BlobInfo, error) {
+	blobs := make([]types.BlobInfo, len(layers))
+	objects := 0
+	for i, layer := range layers {
+		err := ctx.Err()
+		if err != nil {
+			return nil, err
+		}
+		text, err := unpack(layer)
+		if objects += bytes.Count(text, []byte("{")); err == nil && objects > scan.MaxObjects {
+			err = fmt.Errorf("the image has more than %d objects", scan.MaxObjects)
+		}
+		if err == nil {
+			blobs[i], err = decode(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the analysis of layer %d of %d: %w", i+1, len(layers), err)
+		}
+	}
+	return blobs, nil
+}
+
+// decode reads what an analyzer found in one layer.
+func decode(text []byte) (types.BlobInfo, error) {
 	var layer types.BlobInfo
 	if err := json.Unmarshal(text, &layer); err != nil {
 		return types.BlobInfo{}, err

@@ -21,6 +21,7 @@ import (
 	"github.com/aquasecurity/trivy/pkg/scan/ospkg"
 	"github.com/aquasecurity/trivy/pkg/types"
 	"github.com/aquasecurity/trivy/pkg/vulnerability"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
@@ -35,6 +36,8 @@ type Detector struct {
 	os        ospkg.Scanner
 	languages langpkg.Scanner
 	details   vulnerability.Client
+	// texts bounds what is decoded at once, in bytes of JSON: an image of the largest size is judged alone.
+	texts *semaphore.Weighted
 	// made is when the database was made.
 	made time.Time
 	// broken is closed by breakDown when the database fails: its locks stay locked.
@@ -46,6 +49,7 @@ func newDetector(made time.Time) *Detector {
 	broken := make(chan struct{})
 	return &Detector{
 		os: ospkg.NewScanner(), languages: langpkg.NewScanner(), details: vulnerability.NewClient(db.Config{}), made: made,
+		texts:  semaphore.NewWeighted(scan.MaxText),
 		broken: broken, breakDown: sync.OnceFunc(func() { close(broken) }),
 	}
 }
@@ -89,15 +93,19 @@ func (d *Detector) detect(ctx context.Context, layers []scan.Analysis) (*scan.Ve
 	if len(layers) == 0 {
 		return nil, errors.New("it has no layers")
 	}
-	blobs := make([]fanal.BlobInfo, len(layers))
+	var size int64
 	for i, layer := range layers {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if size += sizeOf(layer); size > scan.MaxText {
+			return nil, fmt.Errorf("reading the analysis of layer %d of %d: the image has more than %d bytes", i+1, len(layers), scan.MaxText)
 		}
-		var err error
-		if blobs[i], err = decode(layer); err != nil {
-			return nil, fmt.Errorf("reading the analysis of layer %d of %d: %w", i+1, len(layers), err)
-		}
+	}
+	if err := d.texts.Acquire(ctx, size); err != nil {
+		return nil, err
+	}
+	defer d.texts.Release(size)
+	blobs, err := decodeAll(ctx, layers)
+	if err != nil {
+		return nil, err
 	}
 	return d.judge(ctx, merge(blobs))
 }

@@ -3,7 +3,14 @@ package trivydetect_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,7 +157,10 @@ func TestDetect_CallsAnImageWithoutPackagesClean(t *testing.T) {
 
 func TestDetect_KeepsAnImageWithABrokenAnalysis(t *testing.T) {
 	whole := pack(t, system(types.Debian, "12.4", deb("curl", "7.88.1", "10+deb12u3")))
-	bomb := zip(t, slices.Concat([]byte(`{"SchemaVersion":2,"DiffID":"`), bytes.Repeat([]byte("a"), 257<<20), []byte(`"}`)))
+	long := func(size int) scan.Analysis {
+		return zip(t, slices.Concat([]byte(`{"SchemaVersion":2,"DiffID":"`), bytes.Repeat([]byte("a"), size), []byte(`"}`)))
+	}
+	many := []byte(`{"SchemaVersion":2,"PackageInfos":[{"Packages":[{}` + strings.Repeat(",{}", scan.MaxObjects) + `]}]}`)
 	for name, broken := range map[string]scan.Analysis{
 		"nothing":             nil,
 		"no archive":          scan.Analysis("garbage"),
@@ -161,13 +171,60 @@ func TestDetect_KeepsAnImageWithABrokenAnalysis(t *testing.T) {
 		"JSON of another age": zip(t, []byte(`{"SchemaVersion":1}`)),
 		"JSON and more":       zip(t, []byte(`{"SchemaVersion":2}{}`)),
 		"wrong types":         zip(t, []byte(`{"SchemaVersion":2,"OS":[1]}`)),
-		"too much":            bomb,
+		"too much":            long(scan.MaxText),
+		"more than it says":   slices.Concat(long(scan.MaxText), zip(t, nil)),
+		"too many":            zip(t, many),
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := open(t).Detect(t.Context(), []scan.Analysis{whole, broken})
 			wantState(t, v, scan.Unscannable, "reading the analysis of layer 2 of 2: ")
 			wantFindings(t, v)
 		})
+	}
+}
+
+func TestDetect_BoundsTheAnalysesOfAnImageTogether(t *testing.T) {
+	layer := pack(t, types.BlobInfo{DiffID: strings.Repeat("a", scan.MaxText/3)})
+	detector := open(t)
+	wantState(t, detector.Detect(t.Context(), []scan.Analysis{layer, layer}), scan.Clean, "no packages")
+	v := detector.Detect(t.Context(), []scan.Analysis{layer, layer, layer})
+	wantState(t, v, scan.Unscannable, "reading the analysis of layer 3 of 3: the image has more than ")
+}
+
+// As many images at once as there may be must not take more memory than the controller has.
+func TestDetect_HoldsFewLargeImagesAtOnce(t *testing.T) {
+	packages := make([]types.Package, 70_000)
+	for i := range packages {
+		packages[i] = deb(fmt.Sprintf("package-%d-%s", i, strings.Repeat("x", 100)), "1.0", "1")
+	}
+	layer, detector := pack(t, system(types.Debian, "12.4", packages...)), open(t)
+	packages = nil
+	runtime.GC()
+	debug.FreeOSMemory()
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(400 << 20))
+	var most atomic.Uint64
+	done := make(chan struct{})
+	go func() {
+		heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+				metrics.Read(heap)
+				most.Store(max(most.Load(), heap[0].Value.Uint64()))
+			}
+		}
+	}()
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() { wantState(t, detector.Detect(t.Context(), []scan.Analysis{layer}), scan.Clean, "") })
+	}
+	group.Wait()
+	close(done)
+
+	if most.Load() > 400<<20 {
+		t.Errorf("it took %d bytes", most.Load())
 	}
 }
 
