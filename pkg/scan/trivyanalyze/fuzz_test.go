@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -11,7 +12,13 @@ import (
 	"time"
 
 	"github.com/aquasecurity/trivy/pkg/fanal/types"
+	"golang.org/x/sys/unix"
 )
+
+var fuzzLimits = limits{
+	time: time.Minute, whole: 1 << 20, database: 1 << 20, random: 4 << 20, spool: 1 << 20, post: 1 << 20, packages: 1000,
+	depth: 64, jarDepth: 2, jarDirectory: 1 << 16, jarBytes: 1 << 20,
+}
 
 // FuzzWalk reads archives that nobody has vouched for: whatever is in them, the walk ends, and with a result in which no path leads
 // out of the layer, or with an error.
@@ -33,15 +40,11 @@ func FuzzWalk(f *testing.F) {
 	}
 	engine, err := newEngine()
 	check(f, err)
-	small := limits{
-		time: time.Minute, whole: 1 << 20, database: 1 << 20, random: 4 << 20, spool: 1 << 20, post: 1 << 20, packages: 1000,
-		depth: 64, jarDepth: 2, jarDirectory: 1 << 16, jarBytes: 1 << 20,
-	}
 	f.Fuzz(func(t *testing.T, archive []byte) {
 		tempDir(t)
-		ctx, cancel := context.WithTimeout(t.Context(), small.time)
+		ctx, cancel := context.WithTimeout(t.Context(), fuzzLimits.time)
 		defer cancel()
-		l, err := newLayer(ctx, engine, small)
+		l, err := newLayer(ctx, engine, fuzzLimits)
 		check(t, err)
 		defer func() { check(t, l.later.Cleanup()) }()
 		if err := l.walkTar(bytes.NewReader(archive)); err != nil {
@@ -49,7 +52,7 @@ func FuzzWalk(f *testing.F) {
 		}
 		blob, err := l.finish(someDiffID)
 		if ctx.Err() != nil {
-			t.Fatalf("it took longer than %s", small.time)
+			t.Fatalf("it took longer than %s", fuzzLimits.time)
 		}
 		if err != nil {
 			return
@@ -72,4 +75,86 @@ func pathsOfBlob(blob *types.BlobInfo) []string {
 		paths = append(paths, info.FilePath)
 	}
 	return paths
+}
+
+// FuzzDir reads directories that nobody has vouched for, with links to what is outside of them: the walk ends within its limits, and
+// nothing from outside is found.
+func FuzzDir(f *testing.F) {
+	engine, err := newEngine()
+	check(f, err)
+	outside := f.TempDir()
+	putPackage(f, outside, "canary")
+	put(f, outside, "package.json", `{"name":"canary","version":"1.0.0"}`)
+	for _, steps := range []string{"\x2a\x0b\x22\x03", "\x02\x04\x03\x00", "\x00\x01\x02\x03", "\x12\x0a\x01\x0b\x22\x0c", "\x0a\x02\x13\x1a\x2b", "\x04\x0d\x16\x1f\x28\x31"} {
+		f.Add([]byte(steps))
+	}
+	f.Fuzz(func(t *testing.T, steps []byte) {
+		tempDir(t)
+		dir := t.TempDir()
+		layer, err := os.OpenRoot(dir)
+		check(t, err)
+		defer layer.Close()
+		build(layer, outside, steps)
+		ctx, cancel := context.WithTimeout(t.Context(), fuzzLimits.time)
+		defer cancel()
+		l, err := newLayer(ctx, engine, fuzzLimits)
+		check(t, err)
+		defer func() { check(t, l.later.Cleanup()) }()
+		if err := l.walkDir(dir); err != nil {
+			return
+		}
+		blob, err := l.finish(someDiffID)
+		if ctx.Err() != nil {
+			t.Fatalf("it took longer than %s", fuzzLimits.time)
+		}
+		if err == nil && slices.Contains(packagesOf(*blob), "canary") {
+			t.Errorf("what is outside of the layer was read: %+v", blob)
+		}
+	})
+}
+
+// build makes in a directory what pairs of bytes say: what, and under which name. What cannot be made is left out, such as a whiteout
+// by one who is not root. It goes through an os.Root, so that no link leads it out of the directory.
+func build(layer *os.Root, outside string, steps []byte) {
+	names := []string{
+		"lib", "lib/apk", "lib/apk/db", "lib/apk/db/installed", "usr", "usr/lib", "usr/lib/apk", "usr/lib/apk/db", "usr/lib/apk/db/installed",
+		"package.json", "app", "app/package.json", "app/link", "var/lib/dpkg/status", ".wh.app", "\xff/package.json",
+	}
+	targets := []string{
+		outside, outside + "/lib", outside + "/lib/apk", outside + "/lib/apk/db", outside + "/lib/apk/db/installed", outside + "/package.json",
+		"../" + path.Base(outside), "../../" + path.Base(path.Dir(outside)) + "/" + path.Base(outside), ".", "..", "/", "app/link",
+	}
+	for i := 0; i+1 < min(len(steps), 64); i += 2 {
+		name, choice := names[int(steps[i+1])%len(names)], int(steps[i])
+		_ = layer.MkdirAll(path.Dir(name), 0o755)
+		switch choice % 8 {
+		case 0:
+			_ = layer.MkdirAll(name, 0o755)
+		case 1:
+			_ = layer.WriteFile(name, []byte("P:inside\nV:1.0-r0\n\n"), 0o755)
+		case 2, 3:
+			_ = layer.Symlink(targets[choice/8%len(targets)], name)
+		case 4:
+			_ = layer.Link(names[choice/8%len(names)], name)
+		default:
+			makeSpecial(layer, name, choice%8)
+		}
+	}
+}
+
+// makeSpecial makes what os.Root cannot.
+func makeSpecial(layer *os.Root, name string, kind int) {
+	dir, err := layer.Open(path.Dir(name))
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	switch fd := int(dir.Fd()); kind {
+	case 5:
+		_ = unix.Mknodat(fd, path.Base(name), unix.S_IFIFO|0o777, 0)
+	case 6:
+		_ = unix.Mknodat(fd, path.Base(name), unix.S_IFCHR, 0)
+	default:
+		_ = unix.Fsetxattr(fd, "trusted.overlay.opaque", []byte("y"), 0)
+	}
 }
