@@ -17,7 +17,7 @@ import (
 
 var fuzzLimits = limits{
 	time: time.Minute, whole: 1 << 20, database: 1 << 20, random: 4 << 20, spool: 1 << 20, post: 1 << 20, packages: 1000,
-	depth: 64, jarDepth: 2, jarDirectory: 1 << 16, jarBytes: 1 << 20,
+	depth: 64,
 }
 
 // FuzzWalk reads archives that nobody has vouched for: whatever is in them, the walk ends, and with a result in which no path leads

@@ -40,7 +40,7 @@ var jarEnds = []string{".jar", ".war", ".ear", ".par"}
 func isJar(name string) bool { return slices.Contains(jarEnds, strings.ToLower(path.Ext(name))) }
 
 func (jarAnalyzer) Analyze(ctx context.Context, input analyzer.AnalysisInput) (*analyzer.AnalysisResult, error) {
-	parser := &jarParser{path: input.FilePath, size: input.Info.Size(), limits: defaultLimits}
+	parser := &jarParser{path: input.FilePath, size: input.Info.Size(), limits: defaultJarLimits}
 	result, err := language.AnalyzePackage(ctx, types.Jar, input.FilePath, input.Content, parser, false)
 	if errors.Is(err, errJarLimit) {
 		// The only kind of error that Trivy does not take for a broken file.
@@ -55,7 +55,7 @@ var errJarLimit = errors.New("too much to unpack")
 type jarParser struct {
 	path   string
 	size   int64
-	limits limits
+	limits jarLimits
 	// unpacked is the size of what has been unpacked of it, in bytes.
 	unpacked int64
 }
@@ -67,13 +67,13 @@ func (p *jarParser) Parse(ctx context.Context, r xio.ReadSeekerAt) ([]types.Pack
 
 // read returns the packages of the jar called name and of those within it.
 func (p *jarParser) read(ctx context.Context, name string, r io.ReaderAt, size int64, depth int) ([]types.Package, error) {
-	if depth > p.limits.jarDepth {
-		return nil, fmt.Errorf("%s: %w: jars within more than %d jars", name, errJarLimit, p.limits.jarDepth)
+	if depth > p.limits.depth {
+		return nil, fmt.Errorf("%s: %w: jars within more than %d jars", name, errJarLimit, p.limits.depth)
 	}
-	directory := &directoryReader{ReaderAt: r, left: p.limits.jarDirectory}
+	directory := &directoryReader{ReaderAt: r, left: p.limits.directory}
 	archive, err := zip.NewReader(directory, size)
 	if directory.left < 0 {
-		return nil, fmt.Errorf("%s: %w: a list of files of more than %d bytes", name, errJarLimit, p.limits.jarDirectory)
+		return nil, fmt.Errorf("%s: %w: a list of files of more than %d bytes", name, errJarLimit, p.limits.directory)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", name, err)
@@ -119,7 +119,7 @@ func (p *jarParser) inner(ctx context.Context, name string, file *zip.File, dept
 		return nil, err
 	}
 	defer stream.Close()
-	spool := &spool{limits: p.limits, size: int64(file.UncompressedSize64), stream: &stoppable{ctx, stream}}
+	spool := &spool{limit: p.limits.all, size: int64(file.UncompressedSize64), stream: &stoppable{ctx, stream}}
 	content, err := spool.open()
 	if err != nil {
 		return nil, errors.Join(err, spool.remove())
@@ -137,8 +137,8 @@ func (p *jarParser) names(archive *zip.Reader) (*bytes.Reader, error) {
 		if base := path.Base(file.Name); base != "pom.properties" && base != "MANIFEST.MF" {
 			continue
 		}
-		if file.CompressedSize64 > uint64(p.limits.whole) {
-			return nil, fmt.Errorf("%w: %s has more than %d bytes", errJarLimit, file.Name, p.limits.whole)
+		if file.CompressedSize64 > uint64(p.limits.name) {
+			return nil, fmt.Errorf("%w: %s has more than %d bytes", errJarLimit, file.Name, p.limits.name)
 		}
 		if err := p.spend(file); err != nil {
 			return nil, err
@@ -155,9 +155,9 @@ func (p *jarParser) names(archive *zip.Reader) (*bytes.Reader, error) {
 
 // spend counts a file that is about to be unpacked. It cannot turn out longer than it says: reading it would fail.
 func (p *jarParser) spend(file *zip.File) error {
-	left := uint64(p.limits.jarBytes - p.unpacked)
+	left := uint64(p.limits.all - p.unpacked)
 	if file.UncompressedSize64 > left || file.CompressedSize64 > left {
-		return fmt.Errorf("%w: more than %d bytes", errJarLimit, p.limits.jarBytes)
+		return fmt.Errorf("%w: more than %d bytes", errJarLimit, p.limits.all)
 	}
 	p.unpacked += int64(max(file.UncompressedSize64, file.CompressedSize64))
 	return nil

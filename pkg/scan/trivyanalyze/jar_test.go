@@ -50,7 +50,7 @@ func TestAnalyze_ReadsJarsWithinJars(t *testing.T) {
 
 func TestAnalyze_RefusesJarsWithinTooManyJars(t *testing.T) {
 	root := t.TempDir()
-	put(t, root, "app/app.jar", string(nest(t, defaultLimits.jarDepth+1)))
+	put(t, root, "app/app.jar", string(nest(t, defaultJarLimits.depth+1)))
 	if _, err := analyzeDir(t, newAnalyzer(t), root); err == nil || !strings.Contains(err.Error(), "app/app.jar") || !strings.Contains(err.Error(), "too much to unpack") {
 		t.Errorf("error %v", err)
 	}
@@ -58,16 +58,23 @@ func TestAnalyze_RefusesJarsWithinTooManyJars(t *testing.T) {
 
 func TestJarParser_BoundsWhatItUnpacks(t *testing.T) {
 	bomb := jarOf(t, "bomb", map[string][]byte{"lib/zeros.jar": make([]byte, 10<<20)})
-	small := defaultLimits
-	small.jarBytes = 5 << 20
-	list := defaultLimits
-	list.jarDirectory = 100
-	names := defaultLimits
-	names.whole = 10
-	for what, limits := range map[string]limits{"what is in it": small, "its list of files": list, "what names it": names} {
+	small := defaultJarLimits
+	small.all = 5 << 20
+	list := defaultJarLimits
+	list.directory = 100
+	names := defaultJarLimits
+	names.name = 10
+	for what, limits := range map[string]jarLimits{"what is in it": small, "its list of files": list, "what names it": names} {
 		parser := &jarParser{path: "app.jar", size: int64(len(bomb)), limits: limits}
 		if _, _, err := parser.Parse(t.Context(), bytes.NewReader(bomb)); !errors.Is(err, errJarLimit) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// Where a pod writes more than its folder may have, it is evicted: a gibibyte, in which other files have to have room too.
+func TestLimits_LeaveRoomOnTheDisk(t *testing.T) {
+	if most := defaultLimits.spool + defaultJarLimits.all; most > 768<<20 {
+		t.Errorf("a jar of an archive may take %d bytes", most)
 	}
 }

@@ -20,27 +20,33 @@ type limits struct {
 	packages int
 	// depth is how many folders a path may have.
 	depth int
-	// jarDepth is how many jars may be around a jar.
-	jarDepth int
-	// jarDirectory is the size of a jar's list of files, in bytes.
-	jarDirectory int64
-	// jarBytes is the size of all that is unpacked of one jar and those within it, in bytes.
-	jarBytes int64
 }
 
 var defaultLimits = limits{
-	time:         5 * time.Minute,
-	whole:        32 << 20,
-	database:     256 << 20,
-	random:       512 << 20,
-	spool:        512 << 20,
-	post:         64 << 20,
-	packages:     50_000,
-	depth:        512,
-	jarDepth:     4,
-	jarDirectory: 16 << 20,
-	jarBytes:     512 << 20,
+	time:     5 * time.Minute,
+	whole:    32 << 20,
+	database: 256 << 20,
+	random:   512 << 20,
+	spool:    512 << 20,
+	post:     64 << 20,
+	packages: 50_000,
+	depth:    512,
 }
+
+// jarLimits bound what one jar may cost. Trivy makes the analyser of jars, so they are the same for every Analyzer.
+type jarLimits struct {
+	// depth is how many jars may be around a jar.
+	depth int
+	// directory is the size of a jar's list of files, in bytes.
+	directory int64
+	// name is the size of a file that names a jar, packed, in bytes.
+	name int64
+	// all is the size of all that is unpacked of one jar and those within it, in bytes. It lies on the disk beside the jar itself, which
+	// has up to limits.spool of the node pod's gibibyte.
+	all int64
+}
+
+var defaultJarLimits = jarLimits{depth: 4, directory: 16 << 20, name: 32 << 20, all: 256 << 20}
 
 // spoolMemory is the size up to which a file of an archive is unpacked to memory, in bytes, and from which to the disk.
 const spoolMemory = 8 << 20

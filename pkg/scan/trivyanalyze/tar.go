@@ -132,13 +132,14 @@ func (l *layer) member(archive io.Reader, header *tar.Header) error {
 	if header.Typeflag != tar.TypeReg {
 		return nil
 	}
-	spool := &spool{limits: l.limits, size: header.Size, stream: archive}
+	spool := &spool{limit: l.limits.spool, size: header.Size, stream: archive}
 	return errors.Join(l.file(name, header.FileInfo(), spool.open), spool.remove())
 }
 
 // spool is a file of an archive. It is read from the stream when it is first opened.
 type spool struct {
-	limits limits
+	// limit is the size that it may have, in bytes.
+	limit  int64
 	size   int64
 	stream io.Reader
 
@@ -159,8 +160,8 @@ func (s *spool) open() (xio.ReadSeekCloserAt, error) {
 }
 
 func (s *spool) fill() error {
-	if s.size > s.limits.spool {
-		return fmt.Errorf("%d bytes would have to be unpacked, the limit is %d", s.size, s.limits.spool)
+	if s.size > s.limit {
+		return fmt.Errorf("%d bytes would have to be unpacked, the limit is %d", s.size, s.limit)
 	}
 	if s.size <= spoolMemory {
 		text := make([]byte, s.size)
