@@ -93,21 +93,40 @@ func (d *Detector) detect(ctx context.Context, layers []scan.Analysis) (*scan.Ve
 	if len(layers) == 0 {
 		return nil, errors.New("it has no layers")
 	}
-	var size int64
-	for i, layer := range layers {
-		if size += sizeOf(layer); size > scan.MaxText {
-			return nil, fmt.Errorf("reading the analysis of layer %d of %d: the image has more than %d bytes", i+1, len(layers), scan.MaxText)
-		}
-	}
-	if err := d.texts.Acquire(ctx, size); err != nil {
-		return nil, err
-	}
-	defer d.texts.Release(size)
-	blobs, err := decodeAll(ctx, layers)
+	blobs, release, err := d.read(ctx, layers)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	return d.judge(ctx, merge(blobs))
+}
+
+// Check fails if the analysis of a layer cannot be decoded.
+func (d *Detector) Check(layer scan.Analysis) error {
+	_, release, err := d.read(context.Background(), []scan.Analysis{layer})
+	if err == nil {
+		release()
+	}
+	return err
+}
+
+// read decodes the layers of an image, as soon as there is room for them in memory, which is to be released.
+func (d *Detector) read(ctx context.Context, layers []scan.Analysis) (blobs []fanal.BlobInfo, release func(), err error) {
+	var size int64
+	for i, layer := range layers {
+		if size += sizeOf(layer); size > scan.MaxText {
+			return nil, nil, fmt.Errorf("reading the analysis of layer %d of %d: the image has more than %d bytes", i+1, len(layers), scan.MaxText)
+		}
+	}
+	if err := d.texts.Acquire(ctx, size); err != nil {
+		return nil, nil, err
+	}
+	release = func() { d.texts.Release(size) }
+	if blobs, err = decodeAll(ctx, layers); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return blobs, release, nil
 }
 
 // judge returns the verdict on what is in an image.
