@@ -128,8 +128,8 @@ func (r *scanRun) detect(ctx context.Context) {
 				return nil
 			}
 			verdict := r.verdict(ctx, img)
-			r.Scan.mu.Lock()
-			defer r.Scan.mu.Unlock()
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.verdicts[img.id] = verdict
 			return nil
 		})

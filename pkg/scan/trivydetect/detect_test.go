@@ -191,14 +191,19 @@ func TestDetect_BoundsTheAnalysesOfAnImageTogether(t *testing.T) {
 	wantState(t, v, scan.Unscannable, "reading the analysis of layer 3 of 3: the image has more than ")
 }
 
-// As many images at once as there may be must not take more memory than the controller has.
-func TestDetect_HoldsFewLargeImagesAtOnce(t *testing.T) {
-	packages := make([]types.Package, 70_000)
+// manyPackages is a layer with n packages of long names.
+func manyPackages(t *testing.T, n int) scan.Analysis {
+	t.Helper()
+	packages := make([]types.Package, n)
 	for i := range packages {
 		packages[i] = deb(fmt.Sprintf("package-%d-%s", i, strings.Repeat("x", 100)), "1.0", "1")
 	}
-	layer, detector := pack(t, system(types.Debian, "12.4", packages...)), open(t)
-	packages = nil
+	return pack(t, system(types.Debian, "12.4", packages...))
+}
+
+// As many images at once as there may be must not take more memory than the controller has.
+func TestDetect_HoldsFewLargeImagesAtOnce(t *testing.T) {
+	layer, detector := manyPackages(t, 70_000), open(t)
 	runtime.GC()
 	debug.FreeOSMemory()
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(400 << 20))
