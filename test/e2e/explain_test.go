@@ -167,7 +167,7 @@ func TestExclusions_AreAddedHoldAndAreRemoved(t *testing.T) {
 		t.Errorf("with %s no longer excluded it would remove %v", pattern, got)
 	}
 	step(1, `it takes get on configmaps in namespace "kube-system"`, "add", pattern, "--as=joe")
-	step(1, "list on configmaps", "list", "--as=joe")
+	step(1, "list on deployments", "list", "--as=joe")
 
 	r := imageclean(t, "exclusions", "list", "-o", "json")
 	wantCode(t, r, 0)
