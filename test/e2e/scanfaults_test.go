@@ -58,7 +58,7 @@ func TestRun_ReadsALayerAgainWhenItsScannerWasKilled(t *testing.T) {
 	flags := scanBed(t)
 	base := hardBase(t)
 	pullImages(t, map[string]images.Image{
-		"slow:1": imageOf(t, base, composer(90_000)), "vulnerable:1": imageOf(t, base, scene.Debian(scene.OldCurl)), "clean:1": imageOf(t, base, scene.Debian(scene.NewCurl)),
+		"slow:1": imageOf(t, base, composer(40_000)), "vulnerable:1": imageOf(t, base, scene.Debian(scene.OldCurl)), "clean:1": imageOf(t, base, scene.Debian(scene.NewCurl)),
 	})
 	node := bed.Nodes()[0]
 	run := start(t, slices.Concat([]string{"run", node, "--dry-run", "-o", "json"}, flags)...)
