@@ -134,7 +134,7 @@ type loads struct {
 	of      map[int]int64
 }
 
-// least is the one of nodes that has the least to do, the first of several.
+// least is the one of nodes that has the least to do, of several the one with the lowest number.
 func (l loads) least(nodes []int) int {
 	cost := func(n int) int64 {
 		if load, busy := l.of[n]; busy {
@@ -142,7 +142,9 @@ func (l loads) least(nodes []int) int {
 		}
 		return l.another
 	}
-	return slices.MinFunc(nodes, func(a, b int) int { return cmp.Compare(cost(a), cost(b)) })
+	return slices.MinFunc(nodes, func(a, b int) int {
+		return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(a, b))
+	})
 }
 
 // stockLayers notes which nodes have which layers.
@@ -228,7 +230,7 @@ func (s *stock) share() map[int][]string {
 	})
 	shares, load := map[int][]string{}, loads{another: anotherToRead, of: map[int]int64{}}
 	for _, layer := range layers {
-		n := load.least(slices.Sorted(maps.Keys(layer.holders)))
+		n := load.least(slices.Collect(maps.Keys(layer.holders)))
 		shares[n] = append(shares[n], layer.id)
 		load.of[n] += layer.bytes + eachLayer
 	}
