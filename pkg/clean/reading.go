@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/node"
-	"github.com/imageclean/kubectl-imageclean/pkg/scan"
 )
 
 // read finds out what is in the layers, for as long as it may take.
@@ -102,7 +101,7 @@ func (r *scanRun) analyzeOn(ctx context.Context, n int, ids []string) {
 	r.pass.observe(Event{Node: name, Stage: Scanning, Total: len(ids)})
 	err := r.pass.Nodes.Analyze(ctx, name, wanted, func(a node.Analysis) {
 		if a.Error == "" {
-			if err := r.check(a.Body); err != nil {
+			if err := r.Detector.Check(a.Body); err != nil {
 				a.Error = "decoding what the node found in it: " + err.Error()
 			}
 		}
@@ -145,13 +144,6 @@ func (r *scanRun) analyzed(n int, a node.Analysis) bool {
 	r.analyses[a.DiffID] = a.Body
 	delete(r.layers, a.DiffID)
 	return true
-}
-
-// check fails if the detector can make nothing of an analysis.
-func (r *scanRun) check(analysis scan.Analysis) error {
-	r.checking.Lock()
-	defer r.checking.Unlock()
-	return r.Detector.Check(analysis)
 }
 
 // reason is why a node has not answered: a step that was cut short says only that.

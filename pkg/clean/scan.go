@@ -112,8 +112,6 @@ type scanRun struct {
 	analyses map[string]scan.Analysis
 	// unreachable are the nodes that could not be asked, by their index, with why.
 	unreachable map[int]error
-	// checking has one analysis decoded at a time: it may become many times as large.
-	checking sync.Mutex
 	// cut is why reading ended before its end, if it did.
 	cut error
 }
