@@ -118,14 +118,19 @@ func Release(ctx context.Context) error {
 	if first != own {
 		return fmt.Errorf("ending the container: its first process is %s, not %s", first, own)
 	}
-	if err := syscall.Kill(1, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("ending the container: %w", err)
-	}
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(groupPatience):
-		return fmt.Errorf("ending the container: hold has not ended in %s", groupPatience)
+	patience := time.After(groupPatience)
+	for {
+		// Again and again: while it is starting, it gets no signal.
+		if err := syscall.Kill(1, syscall.SIGTERM); err != nil {
+			return fmt.Errorf("ending the container: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-patience:
+			return fmt.Errorf("ending the container: hold has not ended in %s", groupPatience)
+		case <-time.After(lockCheck):
+		}
 	}
 }
 

@@ -179,16 +179,16 @@ func (b *board) wait(ctx context.Context, job string, r role, say func(string)) 
 // remind is how often is said what a node is still waiting for.
 const remind = 15 * time.Second
 
-// left counts the pods that remain of one Job, or of all when job is empty. changed is closed when that may have changed.
-func (b *board) left(job string, remains func(*corev1.Pod) bool) (changed chan struct{}, count int) {
+// left are the pods that remain of one Job, or of all when job is empty. changed is closed when that may have changed.
+func (b *board) left(job string, remains func(*corev1.Pod) bool) (changed chan struct{}, left []*corev1.Pod) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, pod := range b.pods {
 		if (job == "" || name == job) && remains(pod) {
-			count++
+			left = append(left, pod)
 		}
 	}
-	return b.changed, count
+	return b.changed, left
 }
 
 // withSecret adds to the failure to pull an image that its pull secret could not be had.

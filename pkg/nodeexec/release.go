@@ -123,8 +123,12 @@ func (f *Fleet) remains(pod *corev1.Pod) bool {
 // waitGone returns when nothing is left of one Job of the run, or of all when job is empty, but for what is kept and has ended. The watch may lag behind, so the API
 // server has the last word.
 func (f *Fleet) waitGone(ctx context.Context, job string) error {
+	insisting, stop := context.WithCancel(ctx)
+	defer stop()
+	go f.insist(insisting, job)
 	for {
-		changed, known := f.board.left(job, f.remains)
+		changed, pods := f.board.left(job, f.remains)
+		known := len(pods)
 		if known == 0 {
 			left, err := f.listLeft(ctx, job)
 			if err != nil || left == 0 {
@@ -142,6 +146,33 @@ func (f *Fleet) waitGone(ctx context.Context, job string) error {
 		case <-changed:
 		case <-time.After(time.Second):
 		}
+	}
+}
+
+// insistAfter is how long a kubelet gets to end a pod by itself.
+const insistAfter = 2 * time.Second
+
+// insist ends from inside what still runs in pods that are to go. A container that has just started misses the kubelet's signal, as the
+// first process of a container gets none before it asks for them; the kubelet then waits for the whole grace period, in which it does not
+// say that the container runs.
+func (f *Fleet) insist(ctx context.Context, job string) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(insistAfter):
+		}
+		var group errgroup.Group
+		group.SetLimit(32)
+		_, pods := f.board.left(job, func(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil })
+		for _, pod := range pods {
+			for _, r := range []role{collector, scanner, remover} {
+				if status := containerOf(pod, r); status != nil && status.State.Terminated == nil {
+					group.Go(func() error { return f.end(ctx, pod, r) })
+				}
+			}
+		}
+		_ = group.Wait() // what cannot be told now is told the next time, and waitGone says what is left
 	}
 }
 
