@@ -12,7 +12,7 @@ import (
 )
 
 // TestRun_RemovesRealSoftwareThatIsVulnerable scans images of real software: Debians made by debootstrap, a Go program with old modules,
-// modules that npm has installed, a database that rpm has written. The verdicts on all of the corpus are held to the trivy CLI's without
+// modules that npm and pip have installed, a database that rpm has written. The verdicts on all of the corpus are held to the trivy CLI's without
 // a cluster; here it is held that each containerd's layers give the same.
 func TestRun_RemovesRealSoftwareThatIsVulnerable(t *testing.T) {
 	flags := scanBed(t)
@@ -21,7 +21,7 @@ func TestRun_RemovesRealSoftwareThatIsVulnerable(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"debian-12": "Vulnerable", "rocky-9": "Vulnerable", "npm-installed": "Vulnerable", "python": "Vulnerable", "go-binary": "Vulnerable", "java": "Vulnerable",
+		"debian-12": "Vulnerable", "rocky-9": "Vulnerable", "npm-installed": "Vulnerable", "pip-installed": "Vulnerable", "go-binary": "Vulnerable", "java": "Vulnerable",
 		"twenty-layers": "Vulnerable", "module-deleted": "Vulnerable", "alpine-3.12-ended": "EndOfLife",
 		"alpine-3.22-clean": "NotVulnerable", "binary-deleted": "NotVulnerable", "modules-opaque": "NotVulnerable", "package-upgraded": "NotVulnerable", "nothing": "NotVulnerable",
 		"package-list-deleted": "Unscannable", "distribution-without-packages": "Unscannable", "fedora-35": "Unscannable",

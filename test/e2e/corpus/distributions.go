@@ -14,6 +14,8 @@ func distributions(r *stock) []recipe {
 	return []recipe{
 		{name: "debian-12", kind: "debian", findings: 5, base: r.debian["bookworm"]},
 		{name: "debian-11", kind: "debian", findings: 5, base: r.debian["bullseye"]},
+		// It has modules of Python with vulnerabilities that PyPI knows of: they are Debian's to judge.
+		{name: "debian-11-python", kind: "debian", findings: 5, base: r.python},
 		{name: "debian-12-old", kind: "debian", findings: 10, layers: []files{debian("12.0", packages{
 			"openssl": "3.0.9-1", "libc6 (glibc)": "2.36-9", "zlib1g (zlib)": "1:1.2.13.dfsg-1", "curl": "7.88.1-10",
 		})}},

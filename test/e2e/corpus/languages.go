@@ -28,6 +28,7 @@ func languages(r *stock) []recipe {
 			alpine("3.22.2", packages{"zlib": "1.3.1-r2"}),
 			join(npm("app", "express 4.17.1", "ip 2.0.0", "@types/node 18.0.0"), npm("app/node_modules/express", "qs 6.7.0", "semver 7.3.0"), npm("usr/lib", "tar 4.4.13")),
 		}},
+		{name: "pip-installed", kind: "python", findings: 5, layers: []files{r.pip}},
 		{name: "python", kind: "python", findings: 5, layers: []files{join(
 			python("Django 2.2.1", "Jinja2 2.10", "requests 2.19.1", "urllib3 1.24.1", "PyYAML 5.0"),
 			files{

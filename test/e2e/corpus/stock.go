@@ -26,6 +26,9 @@ type stock struct {
 	debian map[string]images.Image
 	// npm is a folder of modules as npm installs them.
 	npm files
+	// pip is a folder of modules as pip installs them, python a Debian that has Python, with pip and more modules.
+	pip    files
+	python images.Image
 	// server is a Go program with old modules.
 	server []byte
 	// rpm are databases of packages, some of which rpm has written just so and others on machines long gone.
@@ -43,6 +46,9 @@ func loadStock(ctx context.Context, progress io.Writer) (*stock, error) {
 	if r.npm, err = loadNPM(ctx, progress); err != nil {
 		return nil, err
 	}
+	if r.python, r.pip, err = loadPip(ctx, progress); err != nil {
+		return nil, err
+	}
 	if r.server, err = Server(ctx); err != nil {
 		return nil, err
 	}
@@ -55,27 +61,47 @@ func loadStock(ctx context.Context, progress io.Writer) (*stock, error) {
 // Debian returns an image of one layer, a minimal system of a suite of Debian.
 func Debian(ctx context.Context, progress io.Writer, suite string) (images.Image, error) {
 	dir, err := cluster.Cached("corpus-"+suite, func(dir string) error {
-		if err := cluster.Install(ctx, progress, "debootstrap", "debootstrap"); err != nil {
+		if err := bootstrap(ctx, progress, dir, suite); err != nil {
 			return err
 		}
-		fmt.Fprintf(progress, "installing Debian %s; about a minute, once\n", suite)
-		root := filepath.Join(dir, "root")
-		if err := run(ctx, dir, "debootstrap", append([]string{"--variant=minbase", suite, root}, mirror(ctx)...)...); err != nil {
-			return err
-		}
-		// As in Debian's images, without what is downloaded; and without devices, which cannot be made everywhere.
-		if err := run(ctx, root, "tar", "--create", "--gzip", "--file=../layer.tar.gz", "--numeric-owner", "--sort=name",
-			"--exclude=./dev/*", "--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*", "."); err != nil {
-			return err
-		}
-		return os.RemoveAll(root)
+		return pack(ctx, dir)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("installing Debian %s: %w", suite, err)
 	}
+	return packed(dir)
+}
+
+// bootstrap installs a minimal system of a suite of Debian, with packages beside it, into a folder's "root".
+func bootstrap(ctx context.Context, progress io.Writer, dir, suite string, packages ...string) error {
+	if err := cluster.Install(ctx, progress, "debootstrap", "debootstrap"); err != nil {
+		return err
+	}
+	fmt.Fprintf(progress, "installing %s; about a minute, once\n", strings.Join(append([]string{"Debian " + suite}, packages...), " with "))
+	args := []string{"--variant=minbase"}
+	if len(packages) > 0 {
+		args = append(args, "--include="+strings.Join(packages, ","))
+	}
+	args = append(args, suite, filepath.Join(dir, "root"))
+	return run(ctx, dir, "debootstrap", append(args, mirror(ctx)...)...)
+}
+
+// pack makes a layer of a folder's "root", which it takes away: as in Debian's images, without what is downloaded; and without devices,
+// which cannot be made everywhere.
+func pack(ctx context.Context, dir string) error {
+	root := filepath.Join(dir, "root")
+	if err := run(ctx, root, "tar", "--create", "--gzip", "--file=../layer.tar.gz", "--numeric-owner", "--sort=name",
+		"--exclude=./dev/*", "--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*", "."); err != nil {
+		return err
+	}
+	return os.RemoveAll(root)
+}
+
+// packed returns an image of the layer that pack has made.
+func packed(dir string) (images.Image, error) {
 	layer, err := tarball.LayerFromFile(filepath.Join(dir, "layer.tar.gz"))
 	if err != nil {
-		return nil, fmt.Errorf("reading Debian %s: %w", suite, err)
+		return nil, fmt.Errorf("reading a layer: %w", err)
 	}
 	img, err := mutate.AppendLayers(empty.Image, layer)
 	if err != nil {
@@ -106,9 +132,39 @@ func loadNPM(ctx context.Context, progress io.Writer) (files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("installing modules of Node.js: %w", err)
 	}
-	// What lies deeper in a module is of no interest to anyone here.
+	return filesOf(dir, "node_modules/*/*")
+}
+
+// loadPip has the pip of an old Debian install the wheels that Debian has for it, which are as old.
+func loadPip(ctx context.Context, progress io.Writer) (python images.Image, pip files, err error) {
+	wheels := []string{"certifi", "idna", "requests", "setuptools", "urllib3", "wheel"}
+	dir, err := cluster.Cached("corpus-pip-"+key(wheels...), func(dir string) error {
+		if err := bootstrap(ctx, progress, dir, "bullseye", "python3-pip"); err != nil {
+			return err
+		}
+		args := []string{"root", "pip3", "install", "--no-index", "--find-links=/usr/share/python-wheels", "--no-deps", "--no-compile", "--target=/modules"}
+		if err := run(ctx, dir, "chroot", append(args, wheels...)...); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(dir, "root", "modules"), filepath.Join(dir, "modules")); err != nil {
+			return err
+		}
+		return pack(ctx, dir)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("installing modules of Python: %w", err)
+	}
+	if pip, err = filesOf(dir, "modules/*/*"); err != nil {
+		return nil, nil, err
+	}
+	python, err = packed(dir)
+	return python, pip, err
+}
+
+// filesOf are the files of a folder that a pattern matches, below "app". What lies deeper in a module is of no interest to anyone here.
+func filesOf(dir, pattern string) (files, error) {
 	all := files{}
-	paths, err := filepath.Glob(filepath.Join(dir, "node_modules", "*", "*"))
+	paths, err := filepath.Glob(filepath.Join(dir, pattern))
 	if err != nil {
 		return nil, err
 	}
