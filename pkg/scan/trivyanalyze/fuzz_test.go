@@ -85,7 +85,7 @@ func FuzzDir(f *testing.F) {
 	outside := f.TempDir()
 	putPackage(f, outside, "canary")
 	put(f, outside, "package.json", `{"name":"canary","version":"1.0.0"}`)
-	for _, steps := range []string{"\x2a\x0b\x22\x03", "\x02\x04\x03\x00", "\x00\x01\x02\x03", "\x12\x0a\x01\x0b\x22\x0c", "\x0a\x02\x13\x1a\x2b", "\x04\x0d\x16\x1f\x28\x31"} {
+	for _, steps := range []string{"\x2a\x0b\x22\x03", "\x02\x04\x03\x00", "\x00\x01\x02\x03", "\x12\x0a\x01\x0b\x22\x0c", "\x0a\x02\x13\x1a\x2b", "\x04\x0d\x16\x1f\x28\x31", "\x05\x00\x01\x00\x05\x02"} {
 		f.Add([]byte(steps))
 	}
 	f.Fuzz(func(t *testing.T, steps []byte) {
@@ -113,6 +113,16 @@ func FuzzDir(f *testing.F) {
 	})
 }
 
+// write does not wait for a reader where the name is a FIFO's.
+func write(layer *os.Root, name, content string) {
+	file, err := layer.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NONBLOCK, 0o755)
+	if err != nil {
+		return
+	}
+	_, _ = file.WriteString(content)
+	_ = file.Close()
+}
+
 // build makes in a directory what pairs of bytes say: what, and under which name. What cannot be made is left out, such as a whiteout
 // by one who is not root. It goes through an os.Root, so that no link leads it out of the directory.
 func build(layer *os.Root, outside string, steps []byte) {
@@ -131,7 +141,7 @@ func build(layer *os.Root, outside string, steps []byte) {
 		case 0:
 			_ = layer.MkdirAll(name, 0o755)
 		case 1:
-			_ = layer.WriteFile(name, []byte("P:inside\nV:1.0-r0\n\n"), 0o755)
+			write(layer, name, "P:inside\nV:1.0-r0\n\n")
 		case 2, 3:
 			_ = layer.Symlink(targets[choice/8%len(targets)], name)
 		case 4:
@@ -144,7 +154,7 @@ func build(layer *os.Root, outside string, steps []byte) {
 
 // makeSpecial makes what os.Root cannot.
 func makeSpecial(layer *os.Root, name string, kind int) {
-	dir, err := layer.Open(path.Dir(name))
+	dir, err := layer.OpenFile(path.Dir(name), unix.O_DIRECTORY, 0)
 	if err != nil {
 		return
 	}
