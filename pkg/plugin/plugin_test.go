@@ -47,6 +47,26 @@ func TestExitCode_IsDecidedByTheKindOfError(t *testing.T) {
 	}
 }
 
+func TestSaid_LeavesOutHowStepsEndedThatWereCutShort(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	cut := errors.New("listing images: context canceled")
+	for want, test := range map[string]struct {
+		ctx context.Context
+		err error
+	}{
+		"": {t.Context(), nil},
+		"interrupted; nothing of imageclean is left on the nodes": {ended, cut},
+		"interrupted; nothing was deleted":                        {ended, &interruptedError{"nothing was deleted"}},
+		"interrupted; cleaning up: a pod stays":                   {ended, errors.Join(cut, &cleanupError{errors.New("a pod stays")})},
+		"error: x\ncleaning up: a pod stays":                      {t.Context(), errors.Join(errors.New("x"), &cleanupError{errors.New("a pod stays")})},
+	} {
+		if got := said(test.ctx, test.err); got != want {
+			t.Errorf("%v: it says %q, want %q", test.err, got, want)
+		}
+	}
+}
+
 func TestDurationValue_TakesDaysAndRefusesNonsense(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0s": 0, "90m": 90 * time.Minute, "72h": 72 * time.Hour, "7d": 7 * 24 * time.Hour, "2w": 14 * 24 * time.Hour, "1d12h": 36 * time.Hour, "1.5h": 90 * time.Minute,

@@ -34,18 +34,27 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string
 	command := NewCommand(streams)
 	command.SetArgs(args)
 	err := command.ExecuteContext(ctx)
-	code := exitCode(ctx, err)
-	switch {
-	case code == ExitInterrupted: // how the steps under way ended when they were cut short says nothing
-		message := "nothing of imageclean is left on the nodes"
-		if own, ok := errors.AsType[*interruptedError](err); ok {
-			message = own.message
-		}
-		fmt.Fprintln(streams.ErrOut, "interrupted; "+message)
-	case err != nil && !found(err):
-		fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimSpace(report.Printable(err.Error())))
+	if message := said(ctx, err); message != "" {
+		fmt.Fprintln(streams.ErrOut, message)
 	}
-	return code
+	return exitCode(ctx, err)
+}
+
+// said is what a person is told of how a command ended. How the steps under way ended when they were cut short says nothing.
+func said(ctx context.Context, err error) string {
+	cleanup, unclean := errors.AsType[*cleanupError](err)
+	switch {
+	case unclean && ctx.Err() != nil:
+		return "interrupted; " + report.Printable(cleanup.Error())
+	case exitCode(ctx, err) == ExitInterrupted:
+		if own, ok := errors.AsType[*interruptedError](err); ok {
+			return own.Error()
+		}
+		return "interrupted; nothing of imageclean is left on the nodes"
+	case err != nil && !found(err):
+		return "error: " + strings.TrimSpace(report.Printable(err.Error()))
+	}
+	return ""
 }
 
 // NewCommand returns the whole command tree.
