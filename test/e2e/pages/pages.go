@@ -10,9 +10,9 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-var fence = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
+var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
 
-// Blocks are the code blocks of a page that are in one of the languages.
+// Blocks are the code blocks of a page that are in one of the languages, of which the empty one is of blocks that name none.
 func Blocks(page string, languages ...string) []string {
 	var blocks []string
 	for _, block := range fence.FindAllStringSubmatch(page, -1) {
