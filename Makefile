@@ -30,7 +30,7 @@ ALL_MODULES  := $(patsubst %/,%,$(dir $(wildcard go.mod tools/*/go.mod test/*/go
 RACE = $(shell echo '\#include <stdlib.h>' | $$(go env CC) -E - >/dev/null 2>&1 && echo -race)
 
 # Without package names go test shows what the tests print, such as what the race came to.
-E2E_TESTS   = go -C test/e2e test -count=1 -timeout 60m && ./test/agent-on-containerds && go -C test/cluster test -count=1 ./...
+E2E_TESTS   = go -C test/e2e test -count=1 -timeout 60m && ./test/html/check $(CURDIR)/artifacts/html/cluster $(CURDIR)/artifacts/report.html && ./test/agent-on-containerds && go -C test/cluster test -count=1 ./...
 TESTCLUSTER = go -C test/cluster run ./cmd/testcluster
 NODES ?= 2
 FUZZTIME ?= 20s

@@ -147,7 +147,7 @@ const released = "oci://ghcr.io/imageclean/charts/imageclean --version 1.2.3"
 
 // elsewhere are the commands that are not typed here, by how they begin, and why.
 var elsewhere = map[string]string{
-	"kubectl krew install --manifest-url=": "the release has to be there; test/krew installs from one of these sources",
+	"kubectl krew install --manifest-url=": "test/krew types it, with a release of these sources that it serves itself",
 	"git clone ":                           "it is how these sources came here",
 	"cd kubectl-imageclean":                "these are the sources",
 	"make ":                                "make runs this; test/rebuild makes the images of a release as well",
