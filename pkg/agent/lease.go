@@ -103,6 +103,9 @@ func awaitVerb(lease string, own *os.File) {
 	_ = lockFile(context.Background(), own, groupPatience)
 }
 
+// releaseAgain is how often hold is told to end.
+const releaseAgain = 100 * time.Millisecond
+
 // Release tells hold, the first process of this container, to end. With that process ends everything in the container, the
 // caller included: Release returns only when it failed.
 func Release(ctx context.Context) error {
@@ -120,7 +123,7 @@ func Release(ctx context.Context) error {
 	}
 	patience := time.After(groupPatience)
 	for {
-		// Again and again: while it is starting, it gets no signal.
+		// Again and again: one that is just starting gets none.
 		if err := syscall.Kill(1, syscall.SIGTERM); err != nil {
 			return fmt.Errorf("ending the container: %w", err)
 		}
@@ -129,7 +132,7 @@ func Release(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-patience:
 			return fmt.Errorf("ending the container: hold has not ended in %s", groupPatience)
-		case <-time.After(lockCheck):
+		case <-time.After(releaseAgain):
 		}
 	}
 }

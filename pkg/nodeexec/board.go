@@ -179,16 +179,16 @@ func (b *board) wait(ctx context.Context, job string, r role, say func(string)) 
 // remind is how often is said what a node is still waiting for.
 const remind = 15 * time.Second
 
-// left are the pods that remain of one Job, or of all when job is empty. changed is closed when that may have changed.
-func (b *board) left(job string, remains func(*corev1.Pod) bool) (changed chan struct{}, left []*corev1.Pod) {
+// podsThat are those of one Job, or of all when job is empty, that are as asked for. changed is closed when that may have changed.
+func (b *board) podsThat(are func(*corev1.Pod) bool, job string) (changed chan struct{}, found []*corev1.Pod) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, pod := range b.pods {
-		if (job == "" || name == job) && remains(pod) {
-			left = append(left, pod)
+		if (job == "" || name == job) && are(pod) {
+			found = append(found, pod)
 		}
 	}
-	return b.changed, left
+	return b.changed, found
 }
 
 // withSecret adds to the failure to pull an image that its pull secret could not be had.

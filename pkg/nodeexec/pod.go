@@ -169,6 +169,7 @@ func (f *Fleet) replace(ctx context.Context, name string, known *job) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, replaceTimeout, fmt.Errorf("it has not ended in %s: its kubelet or runtime does not answer", replaceTimeout))
 	defer cancel()
 	f.say(name, "waiting for its earlier pod to end")
+	defer f.insist(ctx, known.name)()
 	if err := f.releaseJob(ctx, known); err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (f *Fleet) outOfMemory(ctx context.Context, at place) bool {
 	job := f.jobs[at]
 	f.mu.Unlock()
 	for job != nil {
-		changed, _ := f.board.left(job.name, f.remains)
+		changed, _ := f.board.podsThat(f.remains, job.name)
 		pod := f.board.pod(job.name)
 		if pod == nil {
 			return false

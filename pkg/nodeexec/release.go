@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/imageclean/kubectl-imageclean/pkg/api"
 )
@@ -24,6 +27,7 @@ func (f *Fleet) Release(ctx context.Context) error {
 	f.jobs = map[place]*job{}
 	f.mu.Unlock()
 
+	defer f.insist(ctx, "")()
 	var group errgroup.Group
 	group.SetLimit(32)
 	for at, job := range jobs {
@@ -44,7 +48,7 @@ func (f *Fleet) Release(ctx context.Context) error {
 	if apierrors.IsForbidden(err) {
 		return err // what may not be deleted does not go
 	}
-	// Containers that could be told have ended by now. The rest is up to kubelets, which may be away.
+	// Containers that could be told have ended by now. The rest takes kubelets, which may be away.
 	ctx, cancel := context.WithTimeout(ctx, kubeletTimeout)
 	defer cancel()
 	return errors.Join(err, f.waitGone(ctx, ""))
@@ -123,11 +127,8 @@ func (f *Fleet) remains(pod *corev1.Pod) bool {
 // waitGone returns when nothing is left of one Job of the run, or of all when job is empty, but for what is kept and has ended. The watch may lag behind, so the API
 // server has the last word.
 func (f *Fleet) waitGone(ctx context.Context, job string) error {
-	insisting, stop := context.WithCancel(ctx)
-	defer stop()
-	go f.insist(insisting, job)
 	for {
-		changed, pods := f.board.left(job, f.remains)
+		changed, pods := f.board.podsThat(f.remains, job)
 		known := len(pods)
 		if known == 0 {
 			left, err := f.listLeft(ctx, job)
@@ -149,31 +150,62 @@ func (f *Fleet) waitGone(ctx context.Context, job string) error {
 	}
 }
 
-// insistAfter is how long a kubelet gets to end a pod by itself.
-const insistAfter = 2 * time.Second
+// insistEvery is how long a kubelet gets to end a pod by itself, and how often it is helped after that.
+const insistEvery = 2 * time.Second
 
-// insist ends from inside what still runs in pods that are to go. A container that has just started misses the kubelet's signal, as the
-// first process of a container gets none before it asks for them; the kubelet then waits for the whole grace period, in which it does not
-// say that the container runs.
-func (f *Fleet) insist(ctx context.Context, job string) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(insistAfter):
-		}
-		var group errgroup.Group
-		group.SetLimit(32)
-		_, pods := f.board.left(job, func(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil })
-		for _, pod := range pods {
-			for _, r := range []role{collector, scanner, remover} {
-				if status := containerOf(pod, r); status != nil && status.State.Terminated == nil {
-					group.Go(func() error { return f.end(ctx, pod, r) })
+// insist ends from inside, until it is stopped, what still runs in pods of one Job, or of all when job is empty, that are to go. A container
+// that has just started misses the kubelet's signal, as the first process of a container gets none before it asks for them; the kubelet
+// then waits for the whole grace period, in which it does not say that the container runs.
+func (f *Fleet) insist(ctx context.Context, job string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all errgroup.Group
+	all.SetLimit(100)
+	all.Go(func() error {
+		var telling sync.Map // what is being told, by pod and role: a kubelet may not answer for long
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(insistEvery):
+			}
+			_, pods := f.board.podsThat(func(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil }, job)
+			for _, pod := range pods {
+				for _, r := range running(pod) {
+					key := struct {
+						pod  types.UID
+						role role
+					}{pod.UID, r}
+					if _, known := telling.LoadOrStore(key, true); known {
+						continue
+					}
+					told := all.TryGo(func() error {
+						defer telling.Delete(key)
+						_ = f.end(ctx, pod, r) // what cannot be told now is told the next time, and waitGone says what is left
+						return nil
+					})
+					if !told {
+						telling.Delete(key)
+					}
 				}
 			}
 		}
-		_ = group.Wait() // what cannot be told now is told the next time, and waitGone says what is left
+	})
+	return func() {
+		cancel()
+		_ = all.Wait()
 	}
+}
+
+// running are the roles whose containers are not known to have ended.
+func running(pod *corev1.Pod) []role {
+	var roles []role
+	for _, r := range []role{collector, scanner, remover} {
+		has := slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == string(r) })
+		if status := containerOf(pod, r); has && (status == nil || status.State.Terminated == nil) {
+			roles = append(roles, r)
+		}
+	}
+	return roles
 }
 
 // listLeft counts the Jobs and pods that the API server still has and that are not kept.

@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -37,6 +38,8 @@ type stage struct {
 	pods  int
 	// waits is a container that does not get to run.
 	waits string
+	// stay has the pods of a Job that is deleted marked for that and no more.
+	stay bool
 }
 
 // verbRun is one exec.
@@ -97,6 +100,13 @@ func (s *stage) jobCreated(action clienttesting.Action) (bool, runtime.Object, e
 
 func (s *stage) jobDeleted(action clienttesting.Action) (bool, runtime.Object, error) {
 	for _, pod := range s.podsOf(action.(clienttesting.DeleteAction).GetName()) {
+		if s.stay {
+			pod.DeletionTimestamp = &metav1.Time{Time: time.Now().Add(time.Minute)}
+			if err := s.client.Tracker().Update(pods, &pod, pod.Namespace); err != nil {
+				return true, nil, err
+			}
+			continue
+		}
 		if err := s.client.Tracker().Delete(pods, pod.Namespace, pod.Name); err != nil {
 			return true, nil, err
 		}

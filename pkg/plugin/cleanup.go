@@ -95,8 +95,9 @@ func (f *cleanupFlags) toOptions(streams genericiooptions.IOStreams) (*cleanupOp
 	return o, nil
 }
 
-// deletionTimeout is how long what is deleted may take to be gone.
-const deletionTimeout = 30 * time.Second
+// deletionTimeout is how long what is deleted may take to be gone: longer than the grace period of our pods, which is waited for where a
+// container was just starting.
+const deletionTimeout = 75 * time.Second
 
 // Run lists what is left, asks, deletes, and waits until it is gone.
 func (o *cleanupOptions) Run(ctx context.Context) error {

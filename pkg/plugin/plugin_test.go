@@ -59,7 +59,9 @@ func TestSaid_LeavesOutHowStepsEndedThatWereCutShort(t *testing.T) {
 		"interrupted; nothing of imageclean is left on the nodes": {ended, cut},
 		"interrupted; nothing was deleted":                        {ended, &interruptedError{"nothing was deleted"}},
 		"interrupted; cleaning up: a pod stays":                   {ended, errors.Join(cut, &cleanupError{errors.New("a pod stays")})},
-		"error: x\ncleaning up: a pod stays":                      {t.Context(), errors.Join(errors.New("x"), &cleanupError{errors.New("a pod stays")})},
+		// On the screen ctrl+c is a key, and no signal.
+		"interrupted; cleaning up: it stays": {t.Context(), errors.Join(&interruptedError{"nothing is left"}, &cleanupError{errors.New("it stays")})},
+		"error: x\ncleaning up: a pod stays": {t.Context(), errors.Join(errors.New("x"), &cleanupError{errors.New("a pod stays")})},
 	} {
 		if got := said(test.ctx, test.err); got != want {
 			t.Errorf("%v: it says %q, want %q", test.err, got, want)

@@ -43,11 +43,12 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string
 // said is what a person is told of how a command ended. How the steps under way ended when they were cut short says nothing.
 func said(ctx context.Context, err error) string {
 	cleanup, unclean := errors.AsType[*cleanupError](err)
+	own, interrupted := errors.AsType[*interruptedError](err)
 	switch {
-	case unclean && ctx.Err() != nil:
+	case unclean && (interrupted || ctx.Err() != nil):
 		return "interrupted; " + report.Printable(cleanup.Error())
 	case exitCode(ctx, err) == ExitInterrupted:
-		if own, ok := errors.AsType[*interruptedError](err); ok {
+		if interrupted {
 			return own.Error()
 		}
 		return "interrupted; nothing of imageclean is left on the nodes"

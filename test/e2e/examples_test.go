@@ -34,7 +34,7 @@ var examples = []row{
 	{command: "kubectl imageclean run node1 node2 --older-than 7d --yes", with: scans, before: isStale, says: "removed ", after: isGone(acmeOld)},
 	{command: "kubectl imageclean remove " + noSuchID + " --dry-run", says: noSuchID},
 	{command: "kubectl imageclean remove -f imagelist.yaml", before: isStale, asks: true, says: "removed ", after: isGone(acmeOld)},
-	{command: "kubectl imageclean remove '*' -l pool=ci --yes", before: isStale, says: "removed "},
+	{command: "kubectl imageclean remove '*' -l pool=ci --yes", before: isStale, says: "removed ", after: isOnlyOnFirst},
 
 	{command: "kubectl imageclean exclusions add 'ghcr.io/acme/*' nginx:1.21", says: "nginx:1.21"},
 	{command: "kubectl imageclean exclusions add 'ghcr.io/acme/*'", says: "ghcr.io/acme/*"},
@@ -66,13 +66,26 @@ var examples = []row{
 	{command: "kubectl imageclean uninstall --purge", asks: true, says: "deleted"},
 }
 
-// otherShells are the examples that are not typed here, by how they begin, and why.
-var otherShells = map[string]string{
+// notTyped are the examples that are not typed here, by how they begin, and why.
+var notTyped = map[string]string{
 	"source <(kubectl-imageclean completion ":    "it is for bash and zsh; TestCompletion types it in bash",
 	"kubectl imageclean completion zsh ":         "it is for zsh",
 	"kubectl imageclean completion fish |":       "it is for fish",
 	"kubectl imageclean completion powershell |": "it is for PowerShell",
 	"kubectl imageclean logs -f ":                "it ends when somebody ends it; TestLogs does",
+}
+
+// isOnlyOnFirst looks whether the other node alone has been cleaned, of what nothing uses.
+func isOnlyOnFirst(t *testing.T, _ string) {
+	t.Helper()
+	tags := allTags(t)
+	first, second := tags[bed.Nodes()[0]], tags[bed.Nodes()[1]]
+	if !slices.Contains(first, acmeOld) || slices.Contains(second, acmeOld) {
+		t.Errorf("the nodes have %v and %v", first, second)
+	}
+	if !slices.ContainsFunc(second, func(name string) bool { return strings.Contains(name, "/pause:") }) {
+		t.Errorf("what is needed is gone: %v", second)
+	}
 }
 
 // TestExamples_WorkAsPrinted types the examples of docs/commands.
@@ -117,7 +130,7 @@ func TestExamples_WorkAsPrinted(t *testing.T) {
 	}
 }
 
-// examplesOf are the commands in the examples of docs/commands, but for otherShells.
+// examplesOf are the commands in the examples of docs/commands, but for notTyped.
 func examplesOf(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob("../../docs/commands/*.md")
@@ -138,7 +151,7 @@ func examplesOf(t *testing.T) []string {
 				t.Fatal(err)
 			}
 			all = append(all, slices.DeleteFunc(commands, func(command string) bool {
-				return slices.ContainsFunc(slices.Collect(maps.Keys(otherShells)), func(prefix string) bool { return strings.HasPrefix(command, prefix) })
+				return slices.ContainsFunc(slices.Collect(maps.Keys(notTyped)), func(prefix string) bool { return strings.HasPrefix(command, prefix) })
 			})...)
 		}
 	}

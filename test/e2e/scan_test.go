@@ -84,6 +84,34 @@ func layersRead(t *testing.T, r result) int {
 	return total
 }
 
+// TestRun_SharesLargeLayersOut has more than a gigabyte to read, which is when it is worth while to have another node read as well.
+func TestRun_SharesLargeLayersOut(t *testing.T) {
+	flags := scanBed(t)
+	base := hardBase(t)
+	all := map[string]images.Image{}
+	for _, name := range []string{"large-a:1", "large-b:1"} {
+		layer := scene.NPM("lodash", "4.17.4")
+		layer["srv/"+name] = images.File{Content: make([]byte, 600<<20)}
+		all[name] = imageOf(t, base, layer)
+	}
+	pullImages(t, all)
+	r := imageclean(t, slices.Concat([]string{"run", "--yes", "-o", "json"}, flags)...)
+	wantCode(t, r, 0)
+	for _, node := range bed.Nodes() {
+		if !regexp.MustCompile(`(?m)^` + node + `: scanned [12] layers$`).MatchString(r.stderr) {
+			t.Errorf("%s has read no layer: %s", node, r.stderr)
+		}
+		if left := hardNames(t, node); len(left) > 0 {
+			t.Errorf("%s has %v: both are vulnerable", node, left)
+		}
+	}
+	// The sleeper, and a layer of each image.
+	if n := layersRead(t, r); n != 1+2 {
+		t.Errorf("%d layers were read, want 3: %s", n, r.stderr)
+	}
+	wantNothingAlive(t)
+}
+
 func TestRun_ReadsALayerOncePerClusterAndNeverAgain(t *testing.T) {
 	flags := scanBed(t)
 	base := hardBase(t)

@@ -101,7 +101,7 @@ func pack(ctx context.Context, dir string) error {
 func packed(dir string) (images.Image, error) {
 	layer, err := tarball.LayerFromFile(filepath.Join(dir, "layer.tar.gz"))
 	if err != nil {
-		return nil, fmt.Errorf("reading a layer: %w", err)
+		return nil, fmt.Errorf("reading the layer in %s: %w", dir, err)
 	}
 	img, err := mutate.AppendLayers(empty.Image, layer)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
+var fence = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
 
 // Blocks are the code blocks of a page that are in one of the languages, of which the empty one is of blocks that name none.
 func Blocks(page string, languages ...string) []string {
