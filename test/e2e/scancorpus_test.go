@@ -15,11 +15,12 @@ import (
 // modules that npm and pip have installed, a database that rpm has written. The verdicts on all of the corpus are held to the trivy CLI's without
 // a cluster; here it is held that each containerd's layers give the same.
 func TestRun_RemovesRealSoftwareThatIsVulnerable(t *testing.T) {
-	flags := scanBed(t)
-	all, err := corpus.Build(t.Context(), os.Stderr)
+	needBed(t)
+	all, err := corpus.Build(t.Context(), os.Stderr) // before the cache is put elsewhere: it has what takes minutes to install
 	if err != nil {
 		t.Fatal(err)
 	}
+	flags := scanBed(t)
 	want := map[string]string{
 		"debian-12": "Vulnerable", "rocky-9": "Vulnerable", "npm-installed": "Vulnerable", "pip-installed": "Vulnerable", "go-binary": "Vulnerable", "java": "Vulnerable",
 		"twenty-layers": "Vulnerable", "module-deleted": "Vulnerable", "alpine-3.12-ended": "EndOfLife",
