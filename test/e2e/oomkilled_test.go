@@ -54,7 +54,7 @@ func TestRun_GivesUpALayerForWhichTheKernelKillsTheScanner(t *testing.T) {
 	wantNothingAlive(t)
 }
 
-// enough is memory for a scanner, which takes up to 100 MiB itself, and most layers; the one of the test takes three times as much.
+// enough is memory for a scanner, which takes up to 100 MiB itself, and most layers. Of the test's layer the kernel's word is the proof that it takes more.
 const enough = 160 << 20
 
 // starve leaves scanners that read just enough memory. It asks nobody but the kernel, to be in time.

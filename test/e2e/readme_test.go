@@ -248,9 +248,7 @@ func commandsOf(t *testing.T, name string) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		commands = append(commands, slices.DeleteFunc(found, func(command string) bool {
-			return slices.ContainsFunc(slices.Collect(maps.Keys(elsewhere)), func(prefix string) bool { return strings.HasPrefix(command, prefix) })
-		})...)
+		commands = append(commands, exceptThose(found, elsewhere)...)
 	}
 	for _, command := range pages.Named(string(page)) {
 		if name == "README.md" && strings.HasPrefix(command, "kubectl imageclean exclusions add ") {
@@ -258,6 +256,13 @@ func commandsOf(t *testing.T, name string) []string {
 		}
 	}
 	return commands
+}
+
+// exceptThose leaves out the commands that begin as a key does.
+func exceptThose(commands []string, keys map[string]string) []string {
+	return slices.DeleteFunc(commands, func(command string) bool {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(keys)), func(prefix string) bool { return strings.HasPrefix(command, prefix) })
+	})
 }
 
 // layPages puts the images of the pages onto the nodes, and takes them away after the test.
