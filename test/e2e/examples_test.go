@@ -62,6 +62,8 @@ var examples = []row{
 	{command: "kubectl imageclean install", says: "created"},
 	{command: "kubectl imageclean status -o json", says: `"version"`},
 	{command: "kubectl imageclean logs", says: "imageclean-controller"},
+	// It goes on until somebody ends it.
+	{command: "kubectl imageclean logs -f --tail 0", with: "& sleep 3; kill -TERM $!; wait $!", code: 130, says: "the controller and its pods go on"},
 	{command: "kubectl imageclean uninstall --dry-run=client", says: "(dry run)"},
 	{command: "kubectl imageclean uninstall --purge", asks: true, says: "deleted"},
 }
@@ -72,7 +74,6 @@ var notTyped = map[string]string{
 	"kubectl imageclean completion zsh ":         "it is for zsh",
 	"kubectl imageclean completion fish |":       "it is for fish",
 	"kubectl imageclean completion powershell |": "it is for PowerShell",
-	"kubectl imageclean logs -f ":                "it ends when somebody ends it; TestLogs_FollowPodsThatComeLater has it, without a cluster",
 }
 
 // isOnlyOnFirst looks whether the other node alone has been cleaned, of what nothing uses.
